@@ -1,0 +1,1 @@
+"""What is concluded: memory, risk, speed, recommendations and their evidence."""

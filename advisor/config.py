@@ -1,0 +1,196 @@
+"""What is asked and what is answered: `Request`, `LaunchConfig`, `Prediction`, `Recommendation`.
+
+These are the JSON contract. They hold no physics and look nothing up; units stand in the field names.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from knowledge.schema import Gpu, ModelSpec, Quant
+from knowledge.weights import WeightBytes
+
+SCHEMA_VERSION = 1
+
+Goal = Literal["balanced", "speed", "quality", "context", "throughput"]
+Basis = Literal["measured", "interpolated", "extrapolated", "physics"]
+
+
+class Answer(BaseModel):
+    """Base of everything that is printed: immutable, and every key always present (null when unknown)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+
+class LaunchConfig(Answer):
+    """One exact way to launch one model: the `config` object of the contract.
+
+    `ctx` is tokens per sequence; `depth` tokens already in the cache when decoding starts; `parallel` the
+    server's slots (llama.cpp) and `max_num_seqs` the scheduler's limit (vLLM).
+    """
+
+    model: str
+    quant: str
+    weights_gib: float | None = None
+    gpu: str
+    gpu_count: int = 1
+    vram_gib: float
+    engine: str = "llama.cpp"
+    engine_version: str | None = None
+    backend: str | None = None
+    ctx: int
+    depth: int = 0
+    prompt: int = 2048
+    concurrency: int = 1
+    kv_type_k: str = "f16"
+    kv_type_v: str = "f16"
+    flash_attn: bool = True
+    n_gpu_layers: int | None = None
+    """None: all layers on the GPU."""
+    n_cpu_moe: int = 0
+    parallel: int | None = None
+    kv_unified: bool | None = None
+    batch: int = 2048
+    ubatch: int = 512
+    tensor_parallel: int = 1
+    spec_decode: str = "none"
+    gpu_memory_utilization: float | None = None
+    max_num_seqs: int | None = None
+    max_num_batched_tokens: int | None = None
+    enforce_eager: bool = False
+    prefix_caching: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """The machine around the GPU: what is already taken there, and where offloaded parts would live."""
+
+    vram_used_gib: float | None = None
+    headless: bool = False
+    ram_gib: float | None = None
+    ram_bandwidth_gbps: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """A `LaunchConfig` with its names resolved: all that memory, risk and speed are functions of."""
+
+    launch: LaunchConfig
+    model: ModelSpec
+    quant: Quant
+    weights: WeightBytes
+    gpu: Gpu
+    host: Host = Host()
+
+
+class Interval(Answer):
+    """A predicted figure with its central `level` interval."""
+
+    value: float
+    low: float
+    high: float
+    level: float = 0.8
+
+
+class GpuMemory(Answer):
+    """Memory of one device by part, in MiB."""
+
+    weights_mib: float
+    kv_cache_mib: float
+    recurrent_state_mib: float
+    compute_mib: float
+    output_host_mib: float
+    overhead_mib: float
+    total_mib: float
+    available_mib: float
+
+
+class Memory(GpuMemory):
+    """Memory of the fullest device; `per_gpu` lists each when there are several, `host_mib` what RAM holds."""
+
+    host_mib: float = 0.0
+    per_gpu: list[GpuMemory] = Field(default_factory=list)
+
+
+class PredictedFigures(Answer):
+    """The `prediction` object of the contract. Null where no honest figure can be given."""
+
+    decode_tps: Interval | None
+    decode_tps_full_context: Interval | None
+    decode_tps_total: Interval | None
+    prefill_tps: Interval | None
+    ttft_ms: Interval | None
+    memory: Memory
+    oom_probability: float
+    fits: bool
+    basis: Basis
+    support: int
+
+
+class Evidence(Answer):
+    """A measured run near the asked configuration, and what differs in it."""
+
+    source_url: str
+    observed_on: str | None
+    gpu: str
+    model: str
+    quant: str
+    engine: str
+    engine_version: str | None
+    depth: int | None
+    concurrency: int | None
+    decode_tps: float | None
+    prefill_tps: float | None
+    vram_used_gib: float | None
+    differs_in: list[str]
+
+
+class Note(Answer):
+    """A release note that touches the asked configuration."""
+
+    engine: str
+    version: str
+    released_on: str | None
+    claim: str
+    evidence_url: str
+
+
+class Warning_(Answer):
+    """A rule that fired, or a limit of the prediction, with its address."""
+
+    rule: str
+    text: str
+    evidence_url: str | None
+
+
+class Prediction(Answer):
+    """The answer for one exact configuration: `advisor predict --json`."""
+
+    schema_version: int = SCHEMA_VERSION
+    config: LaunchConfig
+    command: str
+    env: dict[str, str] = Field(default_factory=dict)
+    prediction: PredictedFigures
+    evidence: list[Evidence] = Field(default_factory=list)
+    notes: list[Note] = Field(default_factory=list)
+    warnings: list[Warning_] = Field(default_factory=list)
+    why: str = ""
+
+
+class Rejected(Answer):
+    """A configuration that was considered and not recommended."""
+
+    config: dict[str, Any]
+    reason: str
+
+
+class Recommendation(Answer):
+    """Ranked configurations: `advisor recommend --json`."""
+
+    schema_version: int = SCHEMA_VERSION
+    request: dict[str, Any]
+    recommendations: list[Prediction]
+    rejected: list[Rejected] = Field(default_factory=list)

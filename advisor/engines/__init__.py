@@ -1,0 +1,1 @@
+"""Configurations and command lines, one file per engine."""

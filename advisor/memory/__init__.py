@@ -1,0 +1,1 @@
+"""Bytes on each device, exactly where an engine is exact."""

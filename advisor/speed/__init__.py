@@ -1,0 +1,1 @@
+"""Tokens per second: physics, and a regression on what is left."""

@@ -1,0 +1,1 @@
+"""Fitting and evaluation; the only place that imports scikit-learn."""

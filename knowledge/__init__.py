@@ -1,0 +1,1 @@
+"""What is known: facts, names, observations. It never imports `advisor`."""

@@ -1,0 +1,94 @@
+"""The curated facts: devices, models, quantizations, flags, release notes, rules, quality figures.
+
+Each file in `knowledge/facts/` becomes a tuple of records the first time it is asked for. Nothing is
+computed here and no free text is understood: that is `knowledge.names`.
+"""
+
+from __future__ import annotations
+
+import csv
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import ValidationError
+
+from knowledge.errors import AdvisorError
+from knowledge.paths import FACTS
+from knowledge.schema import Flag, Gpu, ModelQuality, ModelSpec, Quant, Record, ReleaseNote, Rule
+
+R = TypeVar("R", bound=Record)
+_LISTS = frozenset({"aliases", "engines"})
+"""Columns whose cells hold several values, separated by `|`."""
+
+
+def read_facts(path: Path, record: type[R]) -> tuple[R, ...]:
+    """All rows of one facts file as records; empty cells take the field's default.
+
+    Raises:
+        AdvisorError: naming the file, the line and the column that does not fit.
+    """
+    rows: list[R] = []
+    with path.open(newline="", encoding="utf-8") as file:
+        for line, row in enumerate(csv.DictReader(file), start=2):
+            cells = {
+                key: tuple(part for part in value.split("|") if part) if key in _LISTS else value
+                for key, value in row.items()
+                if value != ""
+            }
+            try:
+                rows.append(record.model_validate(cells))
+            except ValidationError as error:
+                first = error.errors()[0]
+                where = ".".join(str(part) for part in first["loc"])
+                raise AdvisorError(f"{path.name}:{line}: {where}: {first['msg']}", "mend the row") from error
+    return tuple(rows)
+
+
+class Catalog:
+    """The facts of one folder, read lazily; keys are the entries' own names."""
+
+    def __init__(self, folder: Path = FACTS) -> None:
+        """Remember the folder; files are opened on first use."""
+        self.folder = folder
+
+    @cached_property
+    def gpus(self) -> dict[str, Gpu]:
+        """Devices by name."""
+        return {gpu.name: gpu for gpu in read_facts(self.folder / "gpus.csv", Gpu)}
+
+    @cached_property
+    def models(self) -> dict[str, ModelSpec]:
+        """Models by Hugging Face id."""
+        return {model.hf_id: model for model in read_facts(self.folder / "models.csv", ModelSpec)}
+
+    @cached_property
+    def quants(self) -> dict[str, Quant]:
+        """Quantization formats by name."""
+        return {quant.name: quant for quant in read_facts(self.folder / "quants.csv", Quant)}
+
+    @cached_property
+    def flags(self) -> tuple[Flag, ...]:
+        """Launch flags of every engine."""
+        return read_facts(self.folder / "flags.csv", Flag)
+
+    @cached_property
+    def release_notes(self) -> tuple[ReleaseNote, ...]:
+        """Release notes, oldest first per engine."""
+        return read_facts(self.folder / "release_notes.csv", ReleaseNote)
+
+    @cached_property
+    def rules(self) -> tuple[Rule, ...]:
+        """Validity rules."""
+        return read_facts(self.folder / "rules.csv", Rule)
+
+    @cached_property
+    def quality(self) -> dict[str, ModelQuality]:
+        """Public quality on the common scale, by Hugging Face id."""
+        return {row.hf_id: row for row in read_facts(self.folder / "model_quality.csv", ModelQuality)}
+
+
+@lru_cache(maxsize=1)
+def default_catalog() -> Catalog:
+    """The shipped facts, read once per process."""
+    return Catalog()

@@ -1,0 +1,1 @@
+"""Files of measurements into the store."""
