@@ -109,7 +109,7 @@ class GpuMemory(Answer):
 
 
 class Memory(GpuMemory):
-    """Memory of the fullest device; `per_gpu` lists each when there are several, `host_mib` what RAM holds."""
+    """Memory of the fullest device; `per_gpu` lists each of several, `host_mib` is what RAM holds."""
 
     host_mib: float = 0.0
     per_gpu: list[GpuMemory] = Field(default_factory=list)
@@ -158,7 +158,7 @@ class Note(Answer):
     evidence_url: str
 
 
-class Warning_(Answer):
+class Caution(Answer):
     """A rule that fired, or a limit of the prediction, with its address."""
 
     rule: str
@@ -176,7 +176,7 @@ class Prediction(Answer):
     prediction: PredictedFigures
     evidence: list[Evidence] = Field(default_factory=list)
     notes: list[Note] = Field(default_factory=list)
-    warnings: list[Warning_] = Field(default_factory=list)
+    warnings: list[Caution] = Field(default_factory=list)
     why: str = ""
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeVar, get_origin
 
 from pydantic import ValidationError
 
@@ -18,8 +18,6 @@ from knowledge.paths import FACTS
 from knowledge.schema import Flag, Gpu, ModelQuality, ModelSpec, Quant, Record, ReleaseNote, Rule
 
 R = TypeVar("R", bound=Record)
-_LISTS = frozenset({"aliases", "engines"})
-"""Columns whose cells hold several values, separated by `|`."""
 
 
 def read_facts(path: Path, record: type[R]) -> tuple[R, ...]:
@@ -28,11 +26,13 @@ def read_facts(path: Path, record: type[R]) -> tuple[R, ...]:
     Raises:
         AdvisorError: naming the file, the line and the column that does not fit.
     """
+    # A cell of a tuple field holds several values, separated by `|`.
+    lists = {name for name, field in record.model_fields.items() if get_origin(field.annotation) is tuple}
     rows: list[R] = []
     with path.open(newline="", encoding="utf-8") as file:
         for line, row in enumerate(csv.DictReader(file), start=2):
             cells = {
-                key: tuple(part for part in value.split("|") if part) if key in _LISTS else value
+                key: tuple(part for part in value.split("|") if part) if key in lists else value
                 for key, value in row.items()
                 if value != ""
             }

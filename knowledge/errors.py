@@ -6,7 +6,7 @@
         UnsupportedError         exit 2   a known thing that cannot be computed (architecture, engine, flag)
       NothingFitsError           exit 3   no configuration satisfies the limits
       IngestRejectedError        exit 4   rows were rejected or quarantined; the good ones are in
-      StoreError                 exit 5   the store is locked, missing, read-only or of another schema
+      StoreError                 exit 5   the store is locked, missing or of another schema
       HubError                   exit 6   network or Hugging Face Hub
 
 It knows nothing of terminals: the command line maps `exit_code` and prints `str(error)` on one line.
@@ -18,7 +18,7 @@ from collections.abc import Sequence
 
 
 class AdvisorError(Exception):
-    """Base of every expected failure: one line that says what, and a hint that ends in something to type."""
+    """Base of every expected failure: one line that says what, and a hint to act on."""
 
     exit_code = 1
 
@@ -41,7 +41,7 @@ class UnknownNameError(UsageError):
     """A name matches nothing, or several entries equally well."""
 
     def __init__(self, kind: str, text: str, nearest: Sequence[str] = (), *, command: str = "") -> None:
-        """Say which `kind` of thing `text` failed to name, the `nearest` entries and the listing `command`."""
+        """Say which `kind` of thing `text` failed to name, the `nearest` ones and how to list all."""
         self.kind, self.text, self.nearest = kind, text, tuple(nearest)
         hint = f"did you mean {', '.join(self.nearest)}?" if self.nearest else ""
         if command:

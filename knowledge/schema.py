@@ -6,7 +6,7 @@ Every record is immutable, carries the address it came from, and names its units
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
@@ -176,7 +176,7 @@ class Observation(Record):
     """One measured run, as its source states it; an empty field means the source does not say."""
 
     source_url: str = Field(min_length=1)
-    observed_on: datetime.date | None = None
+    observed_on: dt.date | None = None
     model: str = Field(min_length=1)
     model_raw: str = ""
     weights_gib: Positive | None = None

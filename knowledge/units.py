@@ -51,13 +51,17 @@ def parse_tokens(value: str | float, *, what: str = "--ctx", minimum: int = 1) -
 
 
 def parse_gib(value: str | float, *, what: str = "--vram", minimum: float = 0.0) -> float:
-    """GiB from `24`, `24GiB`, `24GB` (read as GiB, as cards are sold) or `512MiB`; finite, at least `minimum`."""
+    """GiB from `24`, `24GiB`, `24GB` (cards are sold so) or `512MiB`; finite, at least `minimum`."""
     number, suffix = _split(str(value), what, f"{what} 24")
     if suffix not in _GIB_SUFFIX:
-        raise UsageError(f"{what} {value!r} has an unknown unit {suffix!r}", f"write for example {what} 24GiB")
+        raise UsageError(
+            f"{what} {value!r} has an unknown unit {suffix!r}", f"write for example {what} 24GiB"
+        )
     gib = number * _GIB_SUFFIX[suffix]
     if gib < minimum or gib > 1e6:
-        raise UsageError(f"{what} {value!r} must be from {minimum:g} to 1000000 GiB", f"write for example {what} 24")
+        raise UsageError(
+            f"{what} {value!r} must be from {minimum:g} to 1000000 GiB", f"write for example {what} 24"
+        )
     return gib
 
 
