@@ -159,6 +159,8 @@ class Quant(Record):
     """Attention and recurrent mixers; differs from `bpw` where the mixture protects them."""
     expert_bpw: Positive
     """Routed experts; differs where only experts are quantized (MXFP4 of gpt-oss)."""
+    norm_bpw: Positive = 32
+    """Norms, biases, convolutions and routers: 32-bit in GGUF, 16-bit elsewhere."""
     activation_bits: int = 16
     """Bits of the activations in matrix products: 8 for W8A8, 4 for W4A4, 16 for weight-only."""
     engines: tuple[str, ...] = ()

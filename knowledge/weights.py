@@ -5,7 +5,15 @@ It knows shapes and formats, not devices: where the bytes are placed is the engi
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+from knowledge.errors import UsageError
+from knowledge.schema import ModelSpec, Quant
+from knowledge.tensors import parameter_counts
+from knowledge.units import BYTES_PER_GIB
+
+_PLAUSIBLE_SCALE = 4.0
+"""A stated size this many times off the format's own bits is a mistake, not a recipe."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,4 +44,56 @@ class WeightBytes:
     @property
     def total_gib(self) -> float:
         """Size of the file in GiB."""
-        return self.total / 1024**3
+        return self.total / BYTES_PER_GIB
+
+
+def weight_bytes(model: ModelSpec, quant: Quant, weights_gib: float | None = None) -> WeightBytes:
+    """Bytes of `model` in `quant`, by class; with `weights_gib` the total is that real size exactly.
+
+    Computed from parameters (`knowledge.tensors`) × bits per weight of each class. A real size rescales the
+    body (everything but embeddings and head, whose types are fixed by the format). Draft (MTP) layers and
+    vision towers are counted only where the stated size has them.
+
+    Raises:
+        UsageError: the stated size cannot be this model in this format (four times off, either way).
+    """
+    counts = parameter_counts(model)
+    body = counts.dense_ffn + counts.shared_experts + counts.other
+    dense_bits = (
+        (counts.attention + counts.mixers) * quant.attn_bpw
+        + body * quant.bpw
+        + (counts.norms + counts.routers) * quant.norm_bpw
+    )
+    # GGUF gives a tied matrix the type of the head; elsewhere the two widths are equal.
+    embed_bpw = quant.output_bpw if counts.tied else quant.embed_bpw
+    head = counts.token_embd if counts.tied else counts.output
+    computed = WeightBytes(
+        token_embd=counts.token_embd * embed_bpw / 8,
+        output=head * quant.output_bpw / 8,
+        dense=dense_bits / 8,
+        experts=counts.routed_experts * quant.expert_bpw / 8,
+        per_layer_embedding=counts.per_layer_embedding * quant.embed_bpw / 8,
+        basis="computed",
+        tied=counts.tied,
+    )
+    return computed if weights_gib is None else _rescaled(computed, model, quant, weights_gib, "given")
+
+
+def _rescaled(computed: WeightBytes, model: ModelSpec, quant: Quant, gib: float, basis: str) -> WeightBytes:
+    target = gib * BYTES_PER_GIB
+    if not 1 / _PLAUSIBLE_SCALE < target / computed.total < _PLAUSIBLE_SCALE:
+        raise UsageError(
+            f"{gib:g} GiB cannot be {model.name} in {quant.name} (about {computed.total_gib:.3g} GiB)",
+            "leave --weights-gib out, or name another --quant",
+        )
+    scalable = computed.dense + computed.experts
+    factor = 1 + (target - computed.total) / scalable
+    if factor <= 1 / _PLAUSIBLE_SCALE:  # small models: the embeddings must have shrunk as well
+        factor = target / computed.total
+        computed = replace(
+            computed,
+            token_embd=computed.token_embd * factor,
+            output=computed.output * factor,
+            per_layer_embedding=computed.per_layer_embedding * factor,
+        )
+    return replace(computed, dense=computed.dense * factor, experts=computed.experts * factor, basis=basis)
