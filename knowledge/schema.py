@@ -161,6 +161,12 @@ class Quant(Record):
     """Routed experts; differs where only experts are quantized (MXFP4 of gpt-oss)."""
     norm_bpw: Positive = 32
     """Norms, biases, convolutions and routers: 32-bit in GGUF, 16-bit elsewhere."""
+    down_bpw: Positive | None = None
+    """Down projections alone, where the mixture spends more on them than the feed-forward's mean `bpw`."""
+    block: Annotated[int, Field(ge=1)] = 1
+    """Elements a row must be divisible by; other rows fall back to a wider type of 32-element blocks."""
+    fallback_bpw: Positive | None = None
+    fallback_down_bpw: Positive | None = None
     activation_bits: int = 16
     """Bits of the activations in matrix products: 8 for W8A8, 4 for W4A4, 16 for weight-only."""
     engines: tuple[str, ...] = ()

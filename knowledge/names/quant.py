@@ -1,0 +1,117 @@
+"""Free text to one quantization format, and the format at the end of a file or repository name.
+
+`split_quant` is purely lexical; `resolve_quant` and `match_quant` ask the catalog. It knows nothing of
+models, and KV cache types are not formats (`knowledge.kv_types`).
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from functools import lru_cache
+
+from knowledge.catalog import Catalog
+from knowledge.errors import AmbiguousNameError, UnknownNameError
+from knowledge.schema import Quant
+
+COMMAND = "advisor models --quants"
+
+_GGUF = (
+    r"(?:(?:ud|i1|smol|big|pure)[-_ ]?)?(?:iq|tq|mq|q)\d"
+    r"(?:[-_ ]?(?:kss|ks|kt|kl|k|nl|bn|xxs|xs|xl|x|s|m|l|p|0|1|r4|r8)(?![a-z0-9]|\.\d))*"
+    r"(?:[-_ ]medium|[-_ ](?:moe|qat|awq))?"
+)
+_FLOAT = r"(?:bf16|fp16|f16|float16|fp32|f32)"
+_FP8 = r"(?:fp8(?:[-_ ](?:dynamic|static|block(?:128)?|e4m3|e4m3fn))?)"
+_FP4 = r"(?:nvfp4|mxfp4(?:[-_ ]moe)?|fp4)"
+_INT = (
+    r"(?:(?:awq|gptq|autoround|auto-round|hqq|bnb|nf4|marlin|int[48]|sym_int4|w[48]a(?:16|8|4))"
+    r"(?:[-_ ]?(?:awq|gptq|autoround|int[48]|[48]-?bit|w[48]a(?:16|8)|g(?:32|64|128)|marlin|mixed))*)"
+)
+_BITS = r"(?:(?:mlx[-_ ]?)?[2-8][-_ ]?bit(?:[-_ ](?:g(?:32|64|128)|dwq|dq|ternary))?)"
+_EXL = r"(?:(?:exl[23][-_ ]?)?\d\.\d{1,2}[-_ ]?bpw|exl[23](?:[-_ ]\d(?:\.\d{1,2})?(?:[-_ ]?bpw)?)?)"
+_APEX = r"(?:apex(?:[-_ ]mtp)?(?:[-_ ]i)?[-_ ](?:quality|balanced|compact|mini|nano))"
+_SIZED = rf"(?:{_GGUF}(?:[-_ ]\d\.\d{{1,2}}[-_ ]?bpw)?)"
+
+_TRAILING = re.compile(
+    rf"^(?P<rest>.*?)(?P<sep>[\s_.:@/-]|^)(?P<quant>{_APEX}|{_EXL}|{_BITS}|{_INT}|{_FP8}|{_FP4}|{_FLOAT}|{_SIZED})$",
+    re.IGNORECASE | re.DOTALL,
+)
+_SHARD = re.compile(r"(?:-\d{5}-of-\d{5})?\.gguf$", re.IGNORECASE)
+_SEPARATORS = re.compile(r"[\s_\-()/+,]+")
+_BPW = re.compile(r"^(?P<name>.*?)(?P<bpw>\d\.\d{1,2})bpw$")
+
+
+def split_quant(text: str) -> tuple[str, str]:
+    """`text` without its trailing format, and that format as written (`""` when there is none).
+
+    >>> split_quant("Qwen3.6-27B-Q4_K_M.gguf")
+    ('Qwen3.6-27B', 'Q4_K_M')
+    >>> split_quant("unsloth/Qwen3.5-35B-A3B-GGUF:UD-Q4_K_XL")
+    ('unsloth/Qwen3.5-35B-A3B-GGUF', 'UD-Q4_K_XL')
+    """
+    stem = _SHARD.sub("", text.strip())
+    match = _TRAILING.match(stem)
+    if match is None:
+        return stem, ""
+    return match["rest"].rstrip(" _-:@/"), match["quant"]
+
+
+def quant_key(text: str) -> str:
+    """The form in which spellings are compared: lower case, without separators."""
+    return _SEPARATORS.sub("", text.strip().lower())
+
+
+@lru_cache(maxsize=4)
+def _index(catalog: Catalog) -> dict[str, tuple[str, ...]]:
+    """Names of the entries that each key stands for; more than one makes the key ambiguous."""
+    index: dict[str, tuple[str, ...]] = {}
+    for quant in catalog.quants.values():
+        for spelling in (quant.name, *quant.aliases):
+            key = quant_key(spelling)
+            if quant.name not in index.get(key, ()):
+                index[key] = (*index.get(key, ()), quant.name)
+    return index
+
+
+def _find(text: str, catalog: Catalog) -> tuple[Quant, ...]:
+    key = quant_key(text)
+    index = _index(catalog)
+    if key in index:
+        return tuple(catalog.quants[name] for name in index[key])
+    sized = _BPW.match(key)
+    if sized and sized["name"] in index:
+        base = catalog.quants[index[sized["name"]][0]]
+        return (_with_bpw(base, float(sized["bpw"]), text.strip()),)
+    return ()
+
+
+def _with_bpw(base: Quant, bpw: float, name: str) -> Quant:
+    """`base` at a stated average: of the body for EXL2 and EXL3, of the whole file for GGUF."""
+    body = {"bpw": bpw, "attn_bpw": bpw, "expert_bpw": bpw, "down_bpw": None}
+    whole = {} if base.family in ("exl2", "exl3") else {"embed_bpw": bpw, "output_bpw": bpw}
+    own = {"name": name, "aliases": (), "ppl_ratio": None, "ppl_ratio_small": None, "loss_basis": ""}
+    return base.model_copy(update=body | whole | own)
+
+
+def match_quant(text: str, catalog: Catalog) -> Quant | None:
+    """The format that `text` names, or None where it names none or several."""
+    found = _find(text, catalog)
+    return found[0] if len(found) == 1 else None
+
+
+def resolve_quant(text: str, catalog: Catalog) -> Quant:
+    """The format that `text` names.
+
+    Raises:
+        AmbiguousNameError: `text` fits several formats (`q4`).
+        UnknownNameError: it fits none; the error names the nearest.
+    """
+    found = _find(text, catalog)
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise AmbiguousNameError("quantization", text, [quant.name for quant in found], command=COMMAND)
+    keys = difflib.get_close_matches(quant_key(text), _index(catalog), n=12, cutoff=0.5)
+    nearest = dict.fromkeys(name for key in keys for name in _index(catalog)[key])
+    raise UnknownNameError("quantization", text, list(nearest)[:4], command=COMMAND)
