@@ -161,6 +161,8 @@ class Quant(Record):
     """Routed experts; differs where only experts are quantized (MXFP4 of gpt-oss)."""
     norm_bpw: Positive = 32
     """Norms, biases, convolutions and routers: 32-bit in GGUF, 16-bit elsewhere."""
+    mixer_bpw: Positive | None = None
+    """Recurrent and convolutional mixers, where the format treats them unlike softmax attention."""
     down_bpw: Positive | None = None
     """Down projections alone, where the mixture spends more on them than the feed-forward's mean `bpw`."""
     block: Annotated[int, Field(ge=1)] = 1
@@ -239,6 +241,31 @@ class Flag(Record):
     affects: str = ""
     applies_when: str = ""
     effect: str = ""
+    history: str = ""
+    """The versions as the source words them, where that says more than one comparable version can."""
+    source_url: str
+
+
+class EngineVersion(Record):
+    """A version of an engine that facts refer to; `build` puts llama.cpp's names on one axis."""
+
+    engine: str
+    version: str
+    build: int | None = None
+    released_on: str = ""
+    basis: str
+    """`stated`, or `derived: …` where the build number was interpolated between stated ones."""
+    source_url: str
+
+
+class Repo(Record):
+    """A Hugging Face repository that holds a model in some quantizations."""
+
+    hf_id: str
+    repo: str
+    format: Literal["gguf", "safetensors"]
+    quants: tuple[str, ...]
+    """Glob patterns over quantization names, such as `UD-Q*_K_XL`."""
     source_url: str
 
 
@@ -270,9 +297,12 @@ class Rule(Record):
     gpu_trait: str = ""
     quant_family: str = ""
     config: str = ""
+    sets: str = ""
+    """The flag that a `set` or `require` rule adds to the command line, `{field}` filled in."""
     text: str
     basis: str = ""
     evidence_url: str
+    evidence_url_2: str = ""
 
 
 class ModelQuality(Record):

@@ -121,6 +121,11 @@ def _routed_by_activity(model: ModelSpec) -> float:
     return max(0.0, idle / (1 - model.n_experts_used / model.n_experts))
 
 
+def ffn_matrices(model: ModelSpec) -> int:
+    """Matrices of one feed-forward block or expert: gate, up and down, or up and down alone."""
+    return 2 if model.llama_arch in _UNGATED_FFN else 3
+
+
 @lru_cache(maxsize=512)
 def parameter_counts(model: ModelSpec) -> ParameterCounts:
     """Parameters by class; the sum is `total_params_b` exactly.
@@ -148,7 +153,7 @@ _MATRICES = ("attention", "mixers", "dense_ffn", "shared_experts")
 def _by_shape(model: ModelSpec) -> ParameterCounts:
     """What the shape alone says; `other` is 0 and the total may be off."""
     hidden = model.hidden_size
-    matrices = 2 if model.llama_arch in _UNGATED_FFN else 3
+    matrices = ffn_matrices(model)
     ffn_layers = model.layers_mlp_only or model.n_layers
     moe_layers = max(0, ffn_layers - model.n_dense_layers) if model.is_moe else 0
     shared_width = model.shared_expert_intermediate_size if model.n_shared_experts else 0

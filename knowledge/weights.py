@@ -9,11 +9,15 @@ from dataclasses import dataclass, replace
 
 from knowledge.errors import UsageError
 from knowledge.schema import ModelSpec, Quant
-from knowledge.tensors import parameter_counts
+from knowledge.tensors import ffn_matrices, parameter_counts
 from knowledge.units import BYTES_PER_GIB
 
 _PLAUSIBLE_SCALE = 4.0
 """A stated size this many times off the format's own bits is a mistake, not a recipe."""
+_MXFP4, _Q8_0 = 4.25, 8.5
+"""Bits per weight of two block types (gguf GGML_QUANT_SIZES: 17 bytes for 32, 34 bytes for 32)."""
+_NATIVE_MXFP4 = ("GptOssForCausalLM", "DeepseekV4ForCausalLM")
+"""Published with MXFP4 experts, which every re-quantization leaves as they are, whatever its name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,25 +62,56 @@ def weight_bytes(model: ModelSpec, quant: Quant, weights_gib: float | None = Non
         UsageError: the stated size cannot be this model in this format (four times off, either way).
     """
     counts = parameter_counts(model)
-    body = counts.dense_ffn + counts.shared_experts + counts.other
+    whole_rows = model.hidden_size % quant.block == 0
+    attn_bpw = quant.attn_bpw if whole_rows else quant.fallback_bpw or quant.attn_bpw
+    mixer_bpw = quant.mixer_bpw if whole_rows and quant.mixer_bpw else attn_bpw
     dense_bits = (
-        (counts.attention + counts.mixers) * quant.attn_bpw
-        + body * quant.bpw
+        counts.attention * attn_bpw
+        + counts.mixers * mixer_bpw
+        + (counts.dense_ffn + counts.other) * _ffn_bpw(model, quant, model.intermediate_size)
+        + counts.shared_experts * _ffn_bpw(model, quant, model.shared_expert_intermediate_size)
         + (counts.norms + counts.routers) * quant.norm_bpw
     )
+    if quant.expert_bpw == quant.bpw:
+        expert_bpw = _ffn_bpw(model, quant, model.moe_intermediate_size)
+    else:
+        expert_bpw = quant.expert_bpw
+    if model.architecture in _NATIVE_MXFP4:
+        expert_bpw = min(expert_bpw, _MXFP4)
     # GGUF gives a tied matrix the type of the head; elsewhere the two widths are equal.
-    embed_bpw = quant.output_bpw if counts.tied else quant.embed_bpw
+    output_bpw = quant.output_bpw
+    if not whole_rows and quant.fallback_bpw:
+        output_bpw = max(output_bpw, _Q8_0)
+    embed_bpw = quant.embed_bpw if whole_rows else quant.fallback_bpw or quant.embed_bpw
+    if counts.tied:
+        embed_bpw = output_bpw
     head = counts.token_embd if counts.tied else counts.output
     computed = WeightBytes(
         token_embd=counts.token_embd * embed_bpw / 8,
-        output=head * quant.output_bpw / 8,
+        output=head * output_bpw / 8,
         dense=dense_bits / 8,
-        experts=counts.routed_experts * quant.expert_bpw / 8,
-        per_layer_embedding=counts.per_layer_embedding * quant.embed_bpw / 8,
+        experts=counts.routed_experts * expert_bpw / 8,
+        per_layer_embedding=counts.per_layer_embedding * embed_bpw / 8,
         basis="computed",
         tied=counts.tied,
     )
     return computed if weights_gib is None else _rescaled(computed, model, quant, weights_gib, "given")
+
+
+def _ffn_bpw(model: ModelSpec, quant: Quant, width: int | None) -> float:
+    """Mean bits of a feed-forward block whose down projection has rows of `width` elements.
+
+    `bpw` is the mean of a gated block; a block without a gate has a larger share of down projections. Rows
+    that are not whole blocks take the fallback type (`tensor_type_fallback` in llama.cpp's llama-quant.cpp).
+    """
+    down = quant.down_bpw or quant.bpw
+    up = (3 * quant.bpw - down) / 2
+    if quant.fallback_bpw and model.hidden_size % quant.block:
+        up = quant.fallback_bpw
+    if quant.fallback_bpw and (width or 0) % quant.block:
+        down = quant.fallback_down_bpw or quant.fallback_bpw
+    share_down = 1 / ffn_matrices(model)
+    return up * (1 - share_down) + down * share_down
 
 
 def _rescaled(computed: WeightBytes, model: ModelSpec, quant: Quant, gib: float, basis: str) -> WeightBytes:
