@@ -1,0 +1,277 @@
+"""From what people type or a benchmark prints to one model of the catalog, never to a sibling of it.
+
+A text loses its owner, its quantization and its packaging, and becomes tokens: words, generations (`3.5`)
+and sizes (`35b`, `a3b`). A name of the catalog fits when its tokens are the text's; a fine-tune fits when it
+carries all of a base's tokens and no other size; an abbreviation fits when only one name can be meant. It
+knows no shapes and no quantizations: those are `knowledge.catalog` and `knowledge.names.quant`.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+
+from knowledge.catalog import Catalog
+from knowledge.errors import AmbiguousNameError, UnknownNameError
+from knowledge.names.match import nearest
+from knowledge.names.quant import split_quant
+from knowledge.schema import ModelSpec
+
+KIND = "model"
+COMMAND = "advisor models"
+SIZE_TOLERANCE = 0.03
+"""A size in a name may be the exact count (`32.8B` of the 32B) or, where the name has none, the total."""
+_LONGEST_NAME = 200
+
+_TOKEN = re.compile(
+    r"\d+x\d+(?:\.\d+)?b(?![a-z])"  # experts × size: 8x7b
+    r"|[ae]?\d+(?:\.\d+)?[bm](?=[^a-z0-9]|$|a\d)"  # sizes: 35b, a3b, e4b, 270m
+    r"|\d+k(?![a-z0-9])"  # contexts: 128k
+    r"|\d+(?:\.\d+)*|[a-z]+"
+)
+_SIZE = re.compile(r"^(?:\d+x)?[ae]?(\d+(?:\.\d+)?)([bm])$")
+_UNDERSCORE_POINT = re.compile(r"(?<=\d)_(?=\d(?![\d.]*[bm]))")
+_PACKAGING = re.compile(
+    r"[\s_.:-]+(?:gguf|mlx|latest|exl[23]|safetensors|hf|imat|imatrix|i1|ud):?$", re.IGNORECASE
+)
+_NOISE = frozenset({
+    "instruct", "instruction", "it", "chat", "base", "pt", "hf", "gguf", "mlx", "awq", "gptq", "qat",
+    "inst", "nvidia", "meta", "preview", "imat", "ud", "quantized",
+})  # fmt: skip
+"""Words that say how a model was tuned, packed or published, not which one it is."""
+_SIBLINGS = frozenset({
+    "mini", "nano", "micro", "tiny", "small", "medium", "large", "lite", "air", "flash", "pro", "max",
+    "next", "moe", "vision", "vl", "omni", "audio", "video", "multimodal", "distill", "distilled",
+    "exp", "scout", "maverick", "turbo", "ocr", "linear", "super", "ultra", "coder", "math", "guard",
+    "edge",
+})  # fmt: skip
+"""Words that name another model where the name itself has no size to tell them apart."""
+_NOT_THE_MODEL = frozenset({
+    "dflash", "eagle", "draft", "drafter", "speculator", "medusa", "assistant", "lora", "adapter",
+    "embedding", "embed", "reranker", "colbert", "mmproj", "reap", "pruned", "tts", "asr",
+})  # fmt: skip
+"""Drafts, adapters, encoders and pruned copies carry the name of a model whose shape they lack."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelMatch:
+    """A model, the name to print for it (a fine-tune keeps its own) and the quantization in the text."""
+
+    model: ModelSpec
+    label: str
+    quant_text: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Name:
+    """One spelling of a catalog entry. `phrase` is its family and generation, which no text may leave out."""
+
+    model: ModelSpec
+    tokens: tuple[str, ...]
+    phrase: tuple[str, ...]
+    words: frozenset[str]
+    sizes: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Index:
+    exact: dict[tuple[str, ...], tuple[ModelSpec, ...]]
+    by_word: dict[str, tuple[_Name, ...]]
+    """Spellings by the first word of their phrase."""
+
+
+def clean_name(text: str) -> tuple[str, str]:
+    """`text` without owner, packaging and quantization, and the quantization as written (`""` if none).
+
+    >>> clean_name("unsloth/Qwen3.5-35B-A3B-GGUF:UD-Q4_K_XL")
+    ('Qwen3.5-35B-A3B', 'UD-Q4_K_XL')
+    """
+    name = text.strip().replace("\\", "/").rstrip("/").rsplit("/", 1)[-1][:_LONGEST_NAME]
+    quant = ""
+    while True:
+        packed = _PACKAGING.sub("", name)
+        rest, found = split_quant(packed)
+        if not rest or rest == name:
+            return (rest or name), quant
+        name, quant = rest, quant or found
+
+
+def name_tokens(text: str) -> tuple[str, ...]:
+    """Words, numbers and sizes of a name without noise: `Llama-3.1-8B-Instruct` → (`llama`, `3.1`, `8b`)."""
+    plain = _UNDERSCORE_POINT.sub(".", text.casefold())
+    tokens = (_TOKEN.findall(plain)) if plain else []
+    trimmed = (re.sub(r"^([ae]?\d+)\.0(?=[bm]?$)", r"\1", token) for token in tokens)
+    return tuple(token for token in trimmed if token not in _NOISE)
+
+
+def _billions(token: str) -> float | None:
+    """Parameters in billions that a size token states; None for other tokens and contexts (`1m` tokens)."""
+    match = _SIZE.match(token)
+    if not match:
+        return None
+    number = float(match.group(1))
+    if match.group(2) == "m":
+        return number / 1000 if number >= 10 else None
+    return number
+
+
+def _is_number(token: str) -> bool:
+    return token[0].isdigit() and token[-1].isdigit() and "x" not in token
+
+
+def _is_date(token: str) -> bool:
+    return token.isdigit() and len(token) >= 4
+
+
+def _phrase(tokens: tuple[str, ...]) -> tuple[str, ...]:
+    """Leading tokens through the generation number; all words before size or date where there is none."""
+    for position, token in enumerate(tokens):
+        if _billions(token) is not None or _is_date(token):
+            return tokens[:position] or tokens[:1]
+        if _is_number(token):
+            return tokens[: position + 1]
+    return tokens
+
+
+@lru_cache(maxsize=4)
+def _index(catalog: Catalog) -> _Index:
+    exact: dict[tuple[str, ...], dict[str, ModelSpec]] = {}
+    names: dict[str, list[_Name]] = {}
+    for model in catalog.models.values():
+        for spelling in (model.name, *model.aliases):
+            tokens = name_tokens(clean_name(spelling)[0])
+            if not tokens or model.hf_id in exact.get(tokens, {}):
+                continue
+            exact.setdefault(tokens, {})[model.hf_id] = model
+            sizes = frozenset(token for token in tokens if _billions(token) is not None)
+            phrase = _phrase(tokens)
+            name = _Name(model, tokens, phrase, frozenset(tokens) - sizes, sizes)
+            names.setdefault(phrase[0], []).append(name)
+    return _Index(
+        {tokens: tuple(models.values()) for tokens, models in exact.items()},
+        {word: tuple(found) for word, found in names.items()},
+    )
+
+
+def _find_phrase(phrase: tuple[str, ...], tokens: tuple[str, ...]) -> bool:
+    """Whether `phrase` stands in `tokens` with no more of a version behind it (`qwen3-5` is no Qwen3)."""
+    for start in range(len(tokens) - len(phrase) + 1):
+        end = start + len(phrase)
+        if tokens[start:end] == phrase:
+            follower = tokens[end] if end < len(tokens) else ""
+            longer = _is_number(phrase[-1]) and follower.isdigit() and len(follower) < 3
+            if not longer:
+                return True
+    return False
+
+
+def _size_is_named(token: str, name: _Name) -> bool:
+    """Whether a size of the text is one of the name's, or the count behind it."""
+    if token in name.sizes:
+        return True
+    size = _billions(token)
+    if size is None:
+        return False
+    if token[0] == "a":
+        return not name.sizes and abs(size / name.model.active_params_b - 1) < 0.15
+    tolerance = SIZE_TOLERANCE if name.sizes else 0.1
+    return token[0] != "e" and abs(size / name.model.total_params_b - 1) <= tolerance
+
+
+def _matched(name: _Name, tokens: tuple[str, ...], sizes: frozenset[str], families: frozenset[str]) -> int:
+    """How many tokens of the text `name` accounts for, as the thing itself or a fine-tune's base; or 0."""
+    words = frozenset(tokens) - sizes
+    if not name.words <= words or not _find_phrase(name.phrase, tokens):
+        return 0
+    if any(not _size_is_named(size, name) for size in sizes):
+        return 0
+    missing = {size for size in name.sizes - sizes if size[0] != "a"}
+    if missing and not any(size[0] != "a" for size in sizes):
+        return 0
+    extra = words - name.words
+    if extra & _NOT_THE_MODEL:
+        return 0
+    if not name.sizes:
+        others = {
+            word
+            for word in extra
+            if len(word) == 1
+            or word in _SIBLINGS
+            or word in families
+            or (_is_number(word) and not _is_date(word))
+        }
+        if others:
+            return 0
+    return len(name.words) + len(sizes)
+
+
+def _candidates(tokens: tuple[str, ...], index: _Index) -> tuple[bool, tuple[ModelSpec, ...]]:
+    """Models that `tokens` may mean; the flag says that the first of them, alone, is meant."""
+    if tokens in index.exact:
+        found = index.exact[tokens]
+        return len(found) == 1, found
+    sizes = frozenset(token for token in tokens if _billions(token) is not None)
+    families = frozenset(index.by_word)
+    pool = [name for word in dict.fromkeys(tokens) for name in index.by_word.get(word, ())]
+    scored = [(score, name.model) for name in pool if (score := _matched(name, tokens, sizes, families))]
+    if scored:
+        best = max(score for score, _ in scored)
+        models = tuple({model.hf_id: model for score, model in scored if score == best}.values())
+        return len(models) == 1, models
+    given = frozenset(tokens)
+    wider = [name for name in pool if given <= name.words | name.sizes]
+    only_size = {name.model.hf_id: name.model for name in wider if name.words <= given}
+    every = tuple({name.model.hf_id: name.model for name in wider}.values())
+    sure = tuple(only_size.values()) if len(only_size) == 1 else every
+    stated = [name for name in wider if name.model in sure and _find_phrase(name.phrase, tokens)]
+    return len(sure) == 1 and bool(stated), sure if len(sure) == 1 else every
+
+
+def resolve_model(text: str, catalog: Catalog) -> ModelMatch:
+    """The model that a person means, how to call it, and the quantization written behind it.
+
+    Raises:
+        AmbiguousNameError: several models fit (`llama 3`), or a part of the name is missing (`qwen 9b`).
+        UnknownNameError: none does; the error carries the nearest names.
+    """
+    name, quant = clean_name(text)
+    index = _index(catalog)
+    tokens = name_tokens(name)
+    alone, models = _candidates(tokens, index)
+    if not alone:
+        if models:
+            newest = sorted(models, key=lambda model: model.released, reverse=True)
+            raise AmbiguousNameError(KIND, text[:80], [model.name for model in newest[:6]], command=COMMAND)
+        close = nearest(name, (model.name for model in catalog.models.values()), n=4)
+        raise UnknownNameError(KIND, text[:80], close, command=COMMAND)
+    model = models[0]
+    own = {token for spelling in (model.name, *model.aliases) for token in name_tokens(spelling)}
+    adds_words = any(token not in own and _billions(token) is None for token in tokens)
+    return ModelMatch(model, name if adds_words else model.name, quant or None)
+
+
+@lru_cache(maxsize=8192)
+def match_model(text: str, catalog: Catalog, params_b: float | None = None) -> ModelSpec | None:
+    """The model a benchmark row means, or None; `params_b` (in billions) settles what the name leaves open.
+
+    Unlike `resolve_model` it accepts no name without a size for a model that has one in its name, and no
+    fine-tune whose stated parameters exceed the base's by more than a third.
+    """
+    name, _ = clean_name(text)
+    index = _index(catalog)
+    tokens = name_tokens(name)
+    alone, models = _candidates(tokens, index)
+    if tokens in index.exact and alone:
+        return models[0]
+    sized = any(_billions(token) is not None for token in tokens)
+    if params_b is not None:
+        if alone and params_b > models[0].total_params_b * 4 / 3:
+            return None
+        if not alone or not sized:
+            near = [model for model in models if abs(params_b / model.total_params_b - 1) <= SIZE_TOLERANCE]
+            return near[0] if len(near) == 1 else None
+    if not alone:
+        return None
+    names_a_size = any(_billions(token) is not None for token in name_tokens(models[0].name))
+    return models[0] if sized or not names_a_size else None
