@@ -1,1 +1,5 @@
-"""Bytes on each device, exactly where an engine is exact."""
+"""Bytes, exactly: weights, KV cache, recurrent state, buffers, one accounting per engine."""
+
+from advisor.memory.account import ENGINES, account
+
+__all__ = ["ENGINES", "account"]

@@ -1,0 +1,59 @@
+"""How much of a card's memory a program can have.
+
+It knows drivers, working-set limits and desktops, not engines: a server's own limit
+(`--gpu-memory-utilization`) is applied by the engine's accounting.
+"""
+
+from __future__ import annotations
+
+from advisor.config import Setup
+from knowledge.units import MIB_PER_GIB
+
+_DISPLAY_MIB = 350.0
+"""What a desktop session holds on a card that drives a display, when nothing was stated."""
+_NVIDIA_DRIVER = 0.985
+"""`cudaMemGetInfo` total ÷ nominal: 23.58–23.69 of 24 GiB, 15.70 of 16, 31.36 of 32, 79.2 of 80
+(`data/memory/vllm_startup.csv`, column vram_gib)."""
+_APPLE_SMALL_GIB = 36.0
+
+
+def usable_fraction(setup: Setup) -> float:
+    """Share of the nominal memory that a process may allocate.
+
+    Discrete cards lose the driver's reserve. Unified memory has a working-set limit: Metal's default is two
+    thirds up to 36 GB and three quarters above; a Strix Halo's GTT is usually set to 110 of 128 GB (a
+    carve-out that the user states is his to fill); GB10 leaves the system about 5 %.
+    """
+    gpu, stated = setup.gpu, setup.launch.vram_gib
+    vendor = gpu.vendor.lower()
+    if gpu.kind == "cpu":
+        return 0.95
+    if gpu.unified_memory or gpu.kind == "apu":
+        if "apple" in vendor:
+            return 0.67 if stated <= _APPLE_SMALL_GIB else 0.75
+        if "nvidia" in vendor:
+            return 0.95
+        carved = gpu.memory_gib is not None and stated < 0.99 * gpu.memory_gib
+        return 0.98 if carved else 0.86
+    if "nvidia" in vendor:
+        return _NVIDIA_DRIVER
+    return 0.97 if "intel" in vendor else 0.995
+
+
+def taken_mib(setup: Setup) -> float:
+    """MiB others hold on the card: as stated, else nothing when headless, else a desktop's.
+
+    Cards with HBM have no display output; unified memory is limited by `usable_fraction` already.
+    """
+    host, gpu = setup.host, setup.gpu
+    if host.vram_used_gib is not None:
+        return host.vram_used_gib * MIB_PER_GIB
+    if host.headless or gpu.kind != "gpu" or gpu.unified_memory or "HBM" in gpu.memory_type.upper():
+        return 0.0
+    return _DISPLAY_MIB
+
+
+def free_mib(setup: Setup) -> float:
+    """MiB that the engine can have on one device before it starts."""
+    total = setup.launch.vram_gib * MIB_PER_GIB
+    return max(0.0, total * usable_fraction(setup) - taken_mib(setup))

@@ -1,0 +1,258 @@
+"""vLLM's memory budget: what a start-up leaves for the cache, and what the asked requests need of it.
+
+Budget = utilization × device memory − weights − peak activation of the profile run − CUDA graphs − what lies
+outside torch. The page arithmetic is `pages`'; whether the estimate holds is `risk`'s judgement.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+
+from advisor.config import GpuMemory, LaunchConfig, Memory, Setup
+from advisor.memory.kv_cache import pad
+from advisor.memory.pages import Pool, pool_of
+from advisor.memory.state import draft_length, layer_states
+from advisor.memory.supply import free_mib, usable_fraction
+from knowledge.errors import UnsupportedError
+from knowledge.kv_types import kv_type, normalise_kv_type
+from knowledge.units import BYTES_PER_MIB, MIB_PER_GIB
+
+_BIG_CARD_GIB = 70
+"""From here on (A100 excepted) the server's defaults are 8,192 batched tokens and 1,024 sequences."""
+_NON_TORCH_MIB = 90.0
+_ROCM_MIB = 450.0
+"""What ROCm start-ups held beyond the same models on CUDA (R9700 against 3090, 4090, A100)."""
+_NON_TORCH_PER_PEER_MIB = 350.0
+"""NCCL channels and all-reduce workspaces once devices work together."""
+_GRAPH_BASE_MIB = 250.0
+_GRAPH_PER_LAYER_MIB = 6.0
+_ACTIVATION_FLOOR_MIB = 150.0
+"""Kernel workspaces and allocator slack of the profile run."""
+_ROUTING_MIB = 150.0
+"""Sorted token ids and workspaces of fused experts."""
+
+
+@dataclass(frozen=True, slots=True)
+class VllmBudget:
+    """What one device's budget is spent on, in MiB, and what the cache then holds.
+
+    `kv_tokens` is the figure that vLLM logs; `requests` how many of `ctx` tokens run at once; `max_len` the
+    longest single request; `needed_mib` the cache that the asked concurrency takes.
+    """
+
+    device_mib: float
+    budget_mib: float
+    weights_mib: float
+    activation_mib: float
+    graphs_mib: float
+    non_torch_mib: float
+    kv_budget_mib: float
+    kv_tokens: int
+    requests: float
+    max_len: int
+    needed_attention_mib: float
+    needed_state_mib: float
+
+    @property
+    def needed_mib(self) -> float:
+        """Cache that the asked requests pin: attention pages and recurrent-state pages."""
+        return self.needed_attention_mib + self.needed_state_mib
+
+    @property
+    def starts(self) -> bool:
+        """Whether vLLM starts: there is a cache, and one request of the asked length fits."""
+        return self.kv_budget_mib > 0 and self.requests >= 1
+
+
+def version_of(text: str | None) -> tuple[int, int] | None:
+    """(major, minor) of `0.21.0`, `v0.24`, `0.13.0rc2.dev112`; None when not stated or not of that form."""
+    match = re.search(r"(\d+)\.(\d+)", text or "")
+    return (int(match[1]), int(match[2])) if match else None
+
+
+def utilization(launch: LaunchConfig) -> float:
+    """`--gpu-memory-utilization`: as stated, else 0.92, and 0.90 before 0.20."""
+    if launch.gpu_memory_utilization is not None:
+        return launch.gpu_memory_utilization
+    version = version_of(launch.engine_version)
+    return 0.90 if version is not None and version < (0, 20) else 0.92
+
+
+def batched_tokens(setup: Setup) -> int:
+    """`--max-num-batched-tokens`: as stated, else the server's default for the size of the card."""
+    if setup.launch.max_num_batched_tokens:
+        return setup.launch.max_num_batched_tokens
+    big = setup.launch.vram_gib >= _BIG_CARD_GIB and "A100" not in setup.gpu.name.upper()
+    return 8192 if big else 2048
+
+
+def sequences(setup: Setup) -> int:
+    """`--max-num-seqs`: as stated, else the default; hybrids are launched with what is asked for.
+
+    A hybrid start aborts when the limit exceeds its state blocks, so a launch has to print it (rule R48).
+    """
+    launch = setup.launch
+    if launch.max_num_seqs:
+        return launch.max_num_seqs
+    if layer_states(setup.model):
+        return max(launch.concurrency, 1)
+    return 1024 if launch.vram_gib >= _BIG_CARD_GIB and "A100" not in setup.gpu.name.upper() else 256
+
+
+def prefix_caching(launch: LaunchConfig) -> bool:
+    """Whether hybrids keep states to resume prefixes from: as stated, else the default since 0.26."""
+    if launch.prefix_caching is not None:
+        return launch.prefix_caching
+    version = version_of(launch.engine_version)
+    return version is None or version >= (0, 26)
+
+
+def ways_of(launch: LaunchConfig) -> tuple[int, int]:
+    """(tensor-parallel, pipeline-parallel) devices: what tensor parallelism leaves over is pipelined."""
+    tensor = max(launch.tensor_parallel, 1)
+    return tensor, max(launch.gpu_count // tensor, 1)
+
+
+def activation_mib(setup: Setup, tokens: int, ways: int) -> float:
+    """Peak of the profile run: `tokens` in the widest layer, 16 bit, and f32 logits of every sequence."""
+    model = setup.model
+    hidden = model.hidden_size
+    dense = 3 * (model.intermediate_size or 0) if model.n_dense_layers or not model.is_moe else 0
+    inner = model.moe_intermediate_size or 0
+    routed = model.n_experts_used * (max(2 * inner, hidden * ways) + inner) if model.is_moe else 0
+    width = 4 * hidden + max(dense, routed) / ways
+    logits = sequences(setup) * model.vocab_size * (4 + 2) / ways
+    floor = _ACTIVATION_FLOOR_MIB + (_ROUTING_MIB if model.is_moe else 0.0)
+    return floor + (2.0 * tokens * width + logits) / BYTES_PER_MIB
+
+
+def _expert_padding(setup: Setup, ways: int) -> float:
+    """Share that MXFP4 experts grow by when their sides are padded to what the kernels tile (gpt-oss)."""
+    hidden, inner = setup.model.hidden_size, (setup.model.moe_intermediate_size or 0) / ways
+    if not setup.quant.name.upper().startswith("MXFP4") or not inner:
+        return 0.0
+    return pad(hidden, 256) / hidden * pad(math.ceil(inner), 128) / inner - 1
+
+
+def graphs_mib(setup: Setup, stages: int) -> float:
+    """Captured CUDA graphs; none with `--enforce-eager`."""
+    if setup.launch.enforce_eager:
+        return 0.0
+    return _GRAPH_BASE_MIB + _GRAPH_PER_LAYER_MIB * setup.model.n_layers / stages
+
+
+def budget(setup: Setup) -> VllmBudget:
+    """The budget of one device of `setup`.
+
+    Raises:
+        UnsupportedError: a KV type that vLLM does not have, or a cache that is not understood.
+    """
+    launch, model = setup.launch, setup.model
+    tensor, stages = ways_of(launch)
+    pool = pool_of(model, kv_name(launch), tensor)
+    drafts = draft_length(launch.spec_decode)
+
+    device = launch.vram_gib * MIB_PER_GIB * usable_fraction(setup)
+    graphs = graphs_mib(setup, stages)
+    weights = setup.weights.total + setup.weights.experts * _expert_padding(setup, tensor)
+    if launch.spec_decode.lower().startswith("mtp") and model.has_mtp and setup.weights.basis != "given":
+        weights += (setup.weights.dense + setup.weights.experts) / max(model.n_layers, 1)
+    weights_mib = weights / (tensor * stages) / BYTES_PER_MIB
+    activation = activation_mib(setup, batched_tokens(setup), tensor)
+    devices = tensor * stages
+    non_torch = _NON_TORCH_MIB + (_NON_TORCH_PER_PEER_MIB if devices > 1 else 0.0)
+    if "amd" in setup.gpu.vendor.lower():
+        non_torch += _ROCM_MIB
+
+    allowed = utilization(launch) * device
+    version = version_of(launch.engine_version)
+    counted_graphs = graphs if version is None or version >= (0, 21) else 0.0
+    left = allowed - weights_mib - activation - counted_graphs - non_torch
+    # Each pipeline stage holds its share of the layers, so its blocks are smaller by as much.
+    block_mib = pool.block_bytes / stages / BYTES_PER_MIB
+    blocks = max(int(left / block_mib), 0)
+
+    batched = batched_tokens(setup)
+    per_request = pool.attention_blocks(launch.ctx, batched)
+    pinned = pool.state_blocks(drafts, prefix_caching=prefix_caching(launch))
+    asked = max(launch.concurrency, 1)
+    requests = blocks / (per_request + pinned)
+    # Since about 0.20 the log gives what full-length requests make of a pool of several groups.
+    by_requests = pool.groups > 1 and (version is None or version >= (0, 20))
+    needed_state = max(asked * pinned, sequences(setup) if pool.state_groups else 0)
+    return VllmBudget(
+        device_mib=device,
+        budget_mib=allowed,
+        weights_mib=weights_mib,
+        activation_mib=activation,
+        graphs_mib=graphs,
+        non_torch_mib=non_torch,
+        kv_budget_mib=left,
+        kv_tokens=int(requests * launch.ctx) if by_requests else pool.token_capacity(blocks),
+        requests=requests,
+        max_len=_longest(pool, blocks - pinned, batched),
+        needed_attention_mib=asked * per_request * block_mib,
+        needed_state_mib=needed_state * block_mib,
+    )
+
+
+def _longest(pool: Pool, blocks: int, batched: int) -> int:
+    """The longest request whose attention blocks number at most `blocks`."""
+    if blocks <= 0 or not pool.full_groups:
+        return 0
+    low, high = 0, blocks * pool.full_tokens
+    while low < high:
+        middle = (low + high + 1) // 2
+        if pool.attention_blocks(middle, batched) <= blocks:
+            low = middle
+        else:
+            high = middle - 1
+    return low
+
+
+def kv_name(launch: LaunchConfig) -> str:
+    """The cache type of a paged engine, which has one for K and V.
+
+    Raises:
+        UnsupportedError: a ggml block type, which these engines do not have.
+    """
+    name = normalise_kv_type(launch.kv_type_k)
+    if name is None:
+        return kv_type(launch.kv_type_k).name  # raises, naming the types
+    if name.startswith(("q4_", "q5_", "q8_", "iq")):
+        raise UnsupportedError(
+            f"{launch.engine} has no KV cache type {launch.kv_type_k!r}", "use --kv-type auto or fp8"
+        )
+    return name
+
+
+def account(setup: Setup) -> Memory:
+    """Memory of `setup`: what the asked requests need, against what vLLM is allowed to take.
+
+    `kv_cache_mib` and `recurrent_state_mib` are the pages of `concurrency` requests of `ctx` tokens, not the
+    pool (which takes all that is left). `available_mib` is the budget; 0 where the card's free memory is
+    below it, since vLLM then refuses to start.
+    """
+    parts = budget(setup)
+    launch = setup.launch
+    version = version_of(launch.engine_version)
+    free = free_mib(setup)
+    # Before 0.21 the graphs came on top of the budget instead of out of it.
+    on_top = parts.graphs_mib if version is not None and version < (0, 21) else 0.0
+    refused = free < parts.budget_mib
+    available = 0.0 if refused else min(parts.budget_mib + on_top, free)
+    compute = parts.activation_mib + parts.graphs_mib
+    one = GpuMemory(
+        weights_mib=parts.weights_mib,
+        kv_cache_mib=parts.needed_attention_mib,
+        recurrent_state_mib=parts.needed_state_mib,
+        compute_mib=compute,
+        output_host_mib=0.0,
+        overhead_mib=parts.non_torch_mib,
+        total_mib=parts.weights_mib + parts.needed_mib + compute + parts.non_torch_mib,
+        available_mib=available,
+    )
+    devices = launch.gpu_count
+    return Memory(**dict(one), host_mib=0.0, per_gpu=[one] * devices if devices > 1 else [])
