@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from knowledge.catalog import Catalog
 from knowledge.errors import UsageError
+from knowledge.listed import listed_size_gib
 from knowledge.schema import ModelSpec, Quant
 from knowledge.tensors import ffn_matrices, parameter_counts
 from knowledge.units import BYTES_PER_GIB
@@ -16,7 +18,7 @@ _PLAUSIBLE_SCALE = 4.0
 """A stated size this many times off the format's own bits is a mistake, not a recipe."""
 _MXFP4, _Q8_0 = 4.25, 8.5
 """Bits per weight of two block types (gguf GGML_QUANT_SIZES: 17 bytes for 32, 34 bytes for 32)."""
-_NATIVE_MXFP4 = ("GptOssForCausalLM", "DeepseekV4ForCausalLM")
+NATIVE_MXFP4 = ("GptOssForCausalLM", "DeepseekV4ForCausalLM")
 """Published with MXFP4 experts, which every re-quantization leaves as they are, whatever its name."""
 
 
@@ -76,7 +78,7 @@ def weight_bytes(model: ModelSpec, quant: Quant, weights_gib: float | None = Non
         expert_bpw = _ffn_bpw(model, quant, model.moe_intermediate_size)
     else:
         expert_bpw = quant.expert_bpw
-    if model.architecture in _NATIVE_MXFP4:
+    if model.architecture in NATIVE_MXFP4:
         expert_bpw = min(expert_bpw, _MXFP4)
     # GGUF gives a tied matrix the type of the head; elsewhere the two widths are equal.
     output_bpw = quant.output_bpw
@@ -96,6 +98,20 @@ def weight_bytes(model: ModelSpec, quant: Quant, weights_gib: float | None = Non
         tied=counts.tied,
     )
     return computed if weights_gib is None else _rescaled(computed, model, quant, weights_gib, "given")
+
+
+def best_weight_bytes(
+    model: ModelSpec, quant: Quant, catalog: Catalog, weights_gib: float | None = None
+) -> WeightBytes:
+    """`weight_bytes` from the best size known: the stated one, else a listed file's, else the format's bits.
+
+    Raises:
+        UsageError: the stated size cannot be this model in this format.
+    """
+    listed = listed_size_gib(model, quant.name, catalog) if weights_gib is None else None
+    if listed is None:
+        return weight_bytes(model, quant, weights_gib)
+    return _rescaled(weight_bytes(model, quant), model, quant, listed[0], "listed")
 
 
 def _ffn_bpw(model: ModelSpec, quant: Quant, width: int | None) -> float:

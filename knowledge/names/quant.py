@@ -26,7 +26,7 @@ _FP8 = r"(?:fp8(?:[-_ ](?:dynamic|static|block(?:128)?|e4m3|e4m3fn))?)"
 _FP4 = r"(?:nvfp4|mxfp4(?:[-_ ]moe)?|fp4)"
 _INT = (
     r"(?:(?:awq|gptq|autoround|auto-round|hqq|bnb|nf4|marlin|int[48]|sym_int4|w[48]a(?:16|8|4))"
-    r"(?:[-_ ]?(?:awq|gptq|autoround|int[48]|[48]-?bit|w[48]a(?:16|8)|g(?:32|64|128)|marlin|mixed))*)"
+    r"(?:[-_ ]?(?:awq|gptq|autoround|nf4|int[48]|[48]-?bit|w[48]a(?:16|8)|g(?:32|64|128)|marlin|mixed))*)"
 )
 _BITS = r"(?:(?:mlx[-_ ]?)?[2-8][-_ ]?bit(?:[-_ ](?:g(?:32|64|128)|dwq|dq|ternary))?)"
 _EXL = r"(?:(?:exl[23][-_ ]?)?\d\.\d{1,2}[-_ ]?bpw|exl[23](?:[-_ ]\d(?:\.\d{1,2})?(?:[-_ ]?bpw)?)?)"
@@ -39,7 +39,10 @@ _TRAILING = re.compile(
 )
 _SHARD = re.compile(r"(?:-\d{5}-of-\d{5})?\.gguf$", re.IGNORECASE)
 _SEPARATORS = re.compile(r"[\s_\-()/+,]+")
-_BPW = re.compile(r"^(?P<name>.*?)(?P<bpw>\d\.\d{1,2})bpw$")
+_BPW = re.compile(r"^(?P<name>.*?)(?P<bpw>\d(?:\.\d{1,2})?)bpw$")
+_BARE_GGUF = re.compile(r"^i?q\d$")
+_AVERAGED = ("exl2", "exl3")
+"""Families named by the average bits of their layers."""
 
 
 def split_quant(text: str) -> tuple[str, str]:
@@ -79,17 +82,25 @@ def _find(text: str, catalog: Catalog) -> tuple[Quant, ...]:
     index = _index(catalog)
     if key in index:
         return tuple(catalog.quants[name] for name in index[key])
+    if _BARE_GGUF.match(key):
+        return tuple(quant for quant in catalog.quants.values() if quant_key(quant.name).startswith(key))
     sized = _BPW.match(key)
-    if sized and sized["name"] in index:
-        base = catalog.quants[index[sized["name"]][0]]
-        return (_with_bpw(base, float(sized["bpw"]), text.strip()),)
-    return ()
+    if sized is None or float(sized["bpw"]) == 0:
+        return ()
+    if sized["name"] in index:
+        bases = [catalog.quants[name] for name in index[sized["name"]]]
+    else:
+        families = [family for family in _AVERAGED if sized["name"] in (family, "")]
+        bases = [next(q for q in catalog.quants.values() if q.family == family) for family in families]
+    return tuple(_with_bpw(base, float(sized["bpw"]), text.strip()) for base in bases)
 
 
 def _with_bpw(base: Quant, bpw: float, name: str) -> Quant:
     """`base` at a stated average: of the body for EXL2 and EXL3, of the whole file for GGUF."""
-    body = {"bpw": bpw, "attn_bpw": bpw, "expert_bpw": bpw, "down_bpw": None}
-    whole = {} if base.family in ("exl2", "exl3") else {"embed_bpw": bpw, "output_bpw": bpw}
+    body = {"bpw": bpw, "attn_bpw": bpw, "expert_bpw": bpw, "down_bpw": None, "mixer_bpw": None, "block": 1}
+    whole = {} if base.family in _AVERAGED else {"embed_bpw": bpw, "output_bpw": bpw}
+    if base.family in _AVERAGED:
+        name = f"{base.family.upper()}-{bpw}bpw"
     own = {"name": name, "aliases": (), "ppl_ratio": None, "ppl_ratio_small": None, "loss_basis": ""}
     return base.model_copy(update=body | whole | own)
 
