@@ -15,7 +15,18 @@ from pydantic import ValidationError
 
 from knowledge.errors import AdvisorError
 from knowledge.paths import FACTS
-from knowledge.schema import Flag, Gpu, ModelQuality, ModelSpec, Quant, Record, ReleaseNote, Rule
+from knowledge.schema import (
+    EngineVersion,
+    Flag,
+    Gpu,
+    ModelQuality,
+    ModelSpec,
+    Quant,
+    Record,
+    ReleaseNote,
+    Repo,
+    Rule,
+)
 
 R = TypeVar("R", bound=Record)
 
@@ -71,6 +82,16 @@ class Catalog:
     def flags(self) -> tuple[Flag, ...]:
         """Launch flags of every engine."""
         return read_facts(self.folder / "flags.csv", Flag)
+
+    @cached_property
+    def engine_versions(self) -> tuple[EngineVersion, ...]:
+        """Versions of engines that facts refer to, oldest first per engine."""
+        return read_facts(self.folder / "engine_versions.csv", EngineVersion)
+
+    @cached_property
+    def repos(self) -> tuple[Repo, ...]:
+        """Repositories that hold a model in some quantizations."""
+        return read_facts(self.folder / "repos.csv", Repo)
 
     @cached_property
     def release_notes(self) -> tuple[ReleaseNote, ...]:

@@ -1,1 +1,53 @@
-"""Configurations and command lines, one file per engine."""
+"""Engines: a configuration as the command line that launches it.
+
+This package is the only place that spells engine flags. It knows nothing of memory sizes or speed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from advisor.config import Setup
+from advisor.engines import llamacpp, vllm
+from advisor.engines.rules import RuleOutcome, apply
+from knowledge.catalog import Catalog
+from knowledge.errors import UnsupportedError
+
+_Render = Callable[[Setup, RuleOutcome, Catalog | None], tuple[str, dict[str, str]]]
+_RENDERERS: dict[str, _Render] = {"llama.cpp": llamacpp.render, "vllm": vllm.render}
+_SPELLINGS = {"llamacpp": "llama.cpp", "llama-cpp": "llama.cpp", "llama-server": "llama.cpp"}
+
+ENGINES = tuple(_RENDERERS)
+"""Engines whose command line can be written."""
+
+
+def engine_named(text: str) -> str:
+    """The engine's own name for what people type.
+
+    Raises:
+        UnsupportedError: naming the engines there are.
+    """
+    key = text.strip().lower()
+    name = _SPELLINGS.get(key, key)
+    if name not in _RENDERERS:
+        raise UnsupportedError(f"engine {text!r} is not supported", f"use one of: {', '.join(ENGINES)}")
+    return name
+
+
+def render(
+    setup: Setup, rules: RuleOutcome | None = None, catalog: Catalog | None = None
+) -> tuple[str, dict[str, str]]:
+    """The launch command of `setup` (quoted for a POSIX shell) and its environment variables.
+
+    `rules` is what `apply(setup)` said, where it is known already.
+
+    Raises:
+        UnsupportedError: an engine, format, setting or flag that cannot be had.
+    """
+    engine = engine_named(setup.launch.engine)
+    if setup.launch.spec_decode == "mtp" and not setup.model.has_mtp:
+        raise UnsupportedError(f"{setup.model.name} has no draft (MTP) head", "leave --spec out")
+    return _RENDERERS[engine](setup, apply(setup, catalog=catalog) if rules is None else rules, catalog)
+
+
+__all__ = ["ENGINES", "RuleOutcome", "apply", "engine_named", "render"]
