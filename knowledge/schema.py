@@ -173,6 +173,7 @@ class Quant(Record):
     """Bits of the activations in matrix products: 8 for W8A8, 4 for W4A4, 16 for weight-only."""
     engines: tuple[str, ...] = ()
     min_compute_capability: str = ""
+    """Least CUDA capability on which it runs at all, weight-only kernels included; empty: any."""
     ppl_ratio: Positive | None = None
     """Perplexity over the unquantized model's (≥ 6B models, median of published pairs)."""
     ppl_ratio_small: Positive | None = None
