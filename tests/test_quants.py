@@ -48,7 +48,13 @@ def test_the_format_at_the_end_of_a_name(text, rest, quant):
     assert split_quant(text) == (rest, quant)
 
 
-@given(st.text(max_size=60))
+def test_a_long_text_is_split_at_its_end():
+    assert split_quant("awq-int4-" * 3000 + "x") == ("awq-int4-" * 3000 + "x", "")
+    assert split_quant("a" * 50_000 + "-Q8_0") == ("a" * 50_000, "Q8_0")
+    assert split_quant("a" * 50_000 + "fp8") == ("a" * 50_000 + "fp8", "")
+
+
+@given(st.text(max_size=90))
 def test_splitting_never_invents_text(text):
     rest, quant = split_quant(text)
     assert rest in text

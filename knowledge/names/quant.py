@@ -6,12 +6,12 @@ models, and KV cache types are not formats (`knowledge.kv_types`).
 
 from __future__ import annotations
 
-import difflib
 import re
 from functools import lru_cache
 
 from knowledge.catalog import Catalog
 from knowledge.errors import AmbiguousNameError, UnknownNameError
+from knowledge.names.match import nearest
 from knowledge.schema import Quant
 
 COMMAND = "advisor models --quants"
@@ -37,6 +37,8 @@ _TRAILING = re.compile(
     rf"^(?P<rest>.*?)(?P<sep>[\s_.:@/-]|^)(?P<quant>{_APEX}|{_EXL}|{_BITS}|{_INT}|{_FP8}|{_FP4}|{_FLOAT}|{_SIZED})$",
     re.IGNORECASE | re.DOTALL,
 )
+_LONGEST = 60
+"""No format's name is longer; what stands before is not searched."""
 _SHARD = re.compile(r"(?:-\d{5}-of-\d{5})?\.gguf$", re.IGNORECASE)
 _SEPARATORS = re.compile(r"[\s_\-()/+,]+")
 _BPW = re.compile(r"^(?P<name>.*?)(?P<bpw>\d(?:\.\d{1,2})?)bpw$")
@@ -54,10 +56,11 @@ def split_quant(text: str) -> tuple[str, str]:
     ('unsloth/Qwen3.5-35B-A3B-GGUF', 'UD-Q4_K_XL')
     """
     stem = _SHARD.sub("", text.strip())
-    match = _TRAILING.match(stem)
-    if match is None:
+    head, tail = stem[:-_LONGEST], stem[-_LONGEST:]
+    match = _TRAILING.match(tail)
+    if match is None or (head and match.start("quant") == 0):
         return stem, ""
-    return match["rest"].rstrip(" _-:@/"), match["quant"]
+    return (head + match["rest"]).rstrip(" _-:@/"), match["quant"]
 
 
 def quant_key(text: str) -> str:
@@ -123,6 +126,4 @@ def resolve_quant(text: str, catalog: Catalog) -> Quant:
         return found[0]
     if found:
         raise AmbiguousNameError("quantization", text, [quant.name for quant in found], command=COMMAND)
-    keys = difflib.get_close_matches(quant_key(text), _index(catalog), n=12, cutoff=0.5)
-    nearest = dict.fromkeys(name for key in keys for name in _index(catalog)[key])
-    raise UnknownNameError("quantization", text, list(nearest)[:4], command=COMMAND)
+    raise UnknownNameError("quantization", text, nearest(text, catalog.quants, n=4), command=COMMAND)
