@@ -9,7 +9,9 @@ knows no shapes and no quantizations: those are `knowledge.catalog` and `knowled
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
+from enum import Enum
 from functools import lru_cache
 
 from knowledge.catalog import Catalog
@@ -61,6 +63,14 @@ class ModelMatch:
     model: ModelSpec
     label: str
     quant_text: str | None = None
+
+
+class _Fit(Enum):
+    """How a text settles on a model: by its very name, as a fine-tune that carries it, or cut short."""
+
+    EXACT = 1
+    CARRIED = 2
+    ABBREVIATED = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,13 +165,12 @@ def _index(catalog: Catalog) -> _Index:
 
 
 def _find_phrase(phrase: tuple[str, ...], tokens: tuple[str, ...]) -> bool:
-    """Whether `phrase` stands in `tokens` with no more of a version behind it (`qwen3-5` is no Qwen3)."""
+    """Whether `phrase` stands in `tokens` with no (more of a) version behind it: `qwen3-5` is no Qwen3."""
     for start in range(len(tokens) - len(phrase) + 1):
         end = start + len(phrase)
         if tokens[start:end] == phrase:
             follower = tokens[end] if end < len(tokens) else ""
-            longer = _is_number(phrase[-1]) and follower.isdigit() and len(follower) < 3
-            if not longer:
+            if not follower or not _is_number(follower) or _is_date(follower):
                 return True
     return False
 
@@ -206,26 +215,29 @@ def _matched(name: _Name, tokens: tuple[str, ...], sizes: frozenset[str], famili
     return len(name.words) + len(sizes)
 
 
-def _candidates(tokens: tuple[str, ...], index: _Index) -> tuple[bool, tuple[ModelSpec, ...]]:
-    """Models that `tokens` may mean; the flag says that the first of them, alone, is meant."""
+def _candidates(tokens: tuple[str, ...], index: _Index) -> tuple[_Fit | None, tuple[ModelSpec, ...]]:
+    """How `tokens` settle on one model, and that one; or None and every model they may mean."""
     if tokens in index.exact:
         found = index.exact[tokens]
-        return len(found) == 1, found
+        return (_Fit.EXACT if len(found) == 1 else None), found
     sizes = frozenset(token for token in tokens if _billions(token) is not None)
     families = frozenset(index.by_word)
     pool = [name for word in dict.fromkeys(tokens) for name in index.by_word.get(word, ())]
     scored = [(score, name.model) for name in pool if (score := _matched(name, tokens, sizes, families))]
     if scored:
         best = max(score for score, _ in scored)
-        models = tuple({model.hf_id: model for score, model in scored if score == best}.values())
-        return len(models) == 1, models
+        models = _distinct(model for score, model in scored if score == best)
+        return (_Fit.CARRIED if len(models) == 1 else None), models
     given = frozenset(tokens)
     wider = [name for name in pool if given <= name.words | name.sizes]
-    only_size = {name.model.hf_id: name.model for name in wider if name.words <= given}
-    every = tuple({name.model.hf_id: name.model for name in wider}.values())
-    sure = tuple(only_size.values()) if len(only_size) == 1 else every
-    stated = [name for name in wider if name.model in sure and _find_phrase(name.phrase, tokens)]
-    return len(sure) == 1 and bool(stated), sure if len(sure) == 1 else every
+    only_size = _distinct(name.model for name in wider if name.words <= given)
+    models = only_size if len(only_size) == 1 else _distinct(name.model for name in wider)
+    names_generation = any(name.model in models and _find_phrase(name.phrase, tokens) for name in wider)
+    return (_Fit.ABBREVIATED if len(models) == 1 and names_generation else None), models
+
+
+def _distinct(models: Iterable[ModelSpec]) -> tuple[ModelSpec, ...]:
+    return tuple({model.hf_id: model for model in models}.values())
 
 
 def resolve_model(text: str, catalog: Catalog) -> ModelMatch:
@@ -236,10 +248,9 @@ def resolve_model(text: str, catalog: Catalog) -> ModelMatch:
         UnknownNameError: none does; the error carries the nearest names.
     """
     name, quant = clean_name(text)
-    index = _index(catalog)
     tokens = name_tokens(name)
-    alone, models = _candidates(tokens, index)
-    if not alone:
+    fit, models = _candidates(tokens, _index(catalog))
+    if fit is None:
         if models:
             newest = sorted(models, key=lambda model: model.released, reverse=True)
             raise AmbiguousNameError(KIND, text[:80], [model.name for model in newest[:6]], command=COMMAND)
@@ -247,31 +258,31 @@ def resolve_model(text: str, catalog: Catalog) -> ModelMatch:
         raise UnknownNameError(KIND, text[:80], close, command=COMMAND)
     model = models[0]
     own = {token for spelling in (model.name, *model.aliases) for token in name_tokens(spelling)}
-    adds_words = any(token not in own and _billions(token) is None for token in tokens)
-    return ModelMatch(model, name if adds_words else model.name, quant or None)
+    is_tune = fit is _Fit.CARRIED and any(token not in own and _billions(token) is None for token in tokens)
+    return ModelMatch(model, name if is_tune else model.name, quant or None)
 
 
 @lru_cache(maxsize=8192)
 def match_model(text: str, catalog: Catalog, params_b: float | None = None) -> ModelSpec | None:
     """The model a benchmark row means, or None; `params_b` (in billions) settles what the name leaves open.
 
-    Unlike `resolve_model` it accepts no name without a size for a model that has one in its name, and no
-    fine-tune whose stated parameters exceed the base's by more than a third.
+    Unlike `resolve_model` it accepts no name that leaves out a model's size, and no fine-tune whose stated
+    parameters exceed the base's by more than a third (counts of packed weights are often too small).
     """
-    name, _ = clean_name(text)
-    index = _index(catalog)
-    tokens = name_tokens(name)
-    alone, models = _candidates(tokens, index)
-    if tokens in index.exact and alone:
+    tokens = name_tokens(clean_name(text)[0])
+    fit, models = _candidates(tokens, _index(catalog))
+    if fit is _Fit.EXACT:
         return models[0]
-    sized = any(_billions(token) is not None for token in tokens)
+    if fit is _Fit.CARRIED:
+        too_large = params_b is not None and params_b > models[0].total_params_b * 4 / 3
+        return None if too_large else models[0]
     if params_b is not None:
-        if alone and params_b > models[0].total_params_b * 4 / 3:
-            return None
-        if not alone or not sized:
-            near = [model for model in models if abs(params_b / model.total_params_b - 1) <= SIZE_TOLERANCE]
-            return near[0] if len(near) == 1 else None
-    if not alone:
+        near = [model for model in models if abs(params_b / model.total_params_b - 1) <= SIZE_TOLERANCE]
+        return near[0] if len(near) == 1 else None
+    if fit is None:
         return None
-    names_a_size = any(_billions(token) is not None for token in name_tokens(models[0].name))
-    return models[0] if sized or not names_a_size else None
+    name_has_size, text_has_size = (
+        any(_billions(token) is not None for token in spelled)
+        for spelled in (name_tokens(models[0].name), tokens)
+    )
+    return models[0] if text_has_size or not name_has_size else None
