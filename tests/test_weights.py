@@ -152,3 +152,27 @@ def test_rows_of_the_accounting():
     assert normalise_kv_type("int8_per_token_head + drafter bf16") == "int8"
     assert normalise_kv_type("-") is None
     assert normalise_kv_type("Q4_K_M") is None
+
+
+@pytest.mark.parametrize(
+    ("hf_id", "device_mib", "host_mib"),
+    [
+        # llama.cpp's own accounting of uniform Q4_K files (head Q6_K, odd rows Q5_0 or Q8_0), b. 0c1e57098:
+        # the device holds everything but the token embeddings.
+        ("Qwen/Qwen3.5-35B-A3B", 18518.45, 272.81),
+        ("Qwen/Qwen3.5-27B", 14067.4, 682.0),
+        ("Qwen/Qwen3-30B-A3B", 16330.2, 166.9),
+        ("meta-llama/Llama-3.1-8B-Instruct", 4156.0, 281.8),
+        ("zai-org/GLM-4.5-Air", 61216.7, 333.0),
+        ("deepseek-ai/DeepSeek-V2-Lite", 8954.3, 112.5),
+        ("Qwen/Qwen3-Next-80B-A3B-Instruct", 42820.1, 166.9),
+    ],
+)
+def test_bytes_agree_with_llama_cpp(hf_id, device_mib, host_mib):
+    uniform = Quant(
+        name="Q4_K", family="k-quant", bpw=4.5, attn_bpw=4.5, expert_bpw=4.5, embed_bpw=4.5,
+        output_bpw=6.5625, block=256, fallback_bpw=5.5, source_url="https://example.org",
+    )  # fmt: skip
+    weights = weight_bytes(MODELS[hf_id], uniform)
+    assert (weights.output + weights.dense + weights.experts) / 2**20 == pytest.approx(device_mib, rel=1e-3)
+    assert weights.token_embd / 2**20 == pytest.approx(host_mib, rel=1e-3)
