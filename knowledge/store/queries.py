@@ -1,0 +1,156 @@
+"""What is asked of the store: named queries that answer with plain dictionaries.
+
+Rows come as `knowledge.schema.Observation` fields plus `id`, `gpu_id`, `model_id`, `quant_id` (None where the
+name is unknown), `file`, `line`, `origin`. What the answers mean is `advisor`'s business.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import duckdb
+
+Row = dict[str, Any]
+
+OBSERVATIONS_SQL = """
+select * exclude (ingest_id) from runs
+where ($gpu_id is null or gpu_id = $gpu_id)
+    and ($model_id is null or model_id = $model_id)
+    and ($quant_id is null or quant_id = $quant_id)
+    and ($engine is null or lower(engine) = lower($engine))
+    and ($origin is null or origin = $origin)
+    and ($text is null or contains(lower(concat_ws(' ', model, model_raw, gpu, quant, engine, engine_version,
+        backend, flags, notes, source_url, file)), lower($text)))
+order by observed_on desc nulls last, id
+limit $limit
+"""
+
+# The same model on the same device first, then either alone; the asked format and engine before others.
+EVIDENCE_SQL = """
+select * exclude (ingest_id) from runs
+where (model_id = $model_id or gpu_id = $gpu_id) and outcome = 'ok'
+    and coalesce(decode_tps, decode_tps_total, prefill_tps, tpot_ms, ttft_ms, vram_used_gib) is not null
+order by 3 * coalesce((model_id = $model_id and gpu_id = $gpu_id)::integer, 0)
+        + 2 * coalesce((model_id = $model_id)::integer, 0)
+        + coalesce((quant_id = $quant_id)::integer, 0)
+        + coalesce((lower(engine) = lower($engine))::integer, 0) desc,
+    observed_on desc nulls last, id
+limit $limit
+"""
+
+TRAINING_SQL = "select * exclude (ingest_id) from runs order by file, line, id"
+
+QUARANTINE_SQL = """
+select q.* exclude (ingest_id), i.file, i.origin from quarantine q join ingests i using (ingest_id)
+order by i.file, q.line limit $limit
+"""
+
+REJECTS_SQL = """
+select i.file, r.line, r.column_name as "column", r.reason, r.text
+from rejects r join ingests i using (ingest_id) order by r.ingest_id, r.line limit $limit
+"""
+
+INGESTS_SQL = """
+select file, sha256, origin, ingested_at, rows_read as "read", rows_added as added,
+    rows_duplicate as duplicates, rows_quarantined as quarantined, rows_rejected as rejected
+from ingests order by ingest_id
+"""
+
+COUNTS_SQL = """
+select count(*) as observations,
+    count(*) filter (origin = 'shipped') as shipped,
+    count(*) filter (origin = 'user') as "user",
+    count(*) filter (gpu_id is null) as unknown_gpu,
+    count(*) filter (model_id is null) as unknown_model,
+    count(*) filter (quant_id is null and quant <> '') as unknown_quant,
+    count(distinct source_url) as sources,
+    (select count(*) from duplicates) as duplicates,
+    (select count(*) from quarantine) as quarantined,
+    (select count(*) from rejects) as rejected,
+    (select count(*) from ingests) as files
+from runs
+"""
+
+META_SQL = "select key, value from meta"
+
+
+def _rows(con: duckdb.DuckDBPyConnection, sql: str, parameters: Row | None = None) -> list[Row]:
+    # A cursor of its own: several threads may ask at once, and DuckDB 2 streams results.
+    with con.cursor() as cursor:
+        cursor.execute(sql, parameters or {})
+        names = [column[0] for column in cursor.description or ()]
+        return [dict(zip(names, cells, strict=True)) for cells in cursor.fetchall()]
+
+
+def observations(
+    con: duckdb.DuckDBPyConnection,
+    *,
+    gpu_id: str | None = None,
+    model_id: str | None = None,
+    quant_id: str | None = None,
+    engine: str | None = None,
+    text: str | None = None,
+    origin: str | None = None,
+    limit: int = 100,
+) -> list[Row]:
+    """Runs that match every filter given, newest first; `text` is looked for in all free text."""
+    return _rows(
+        con,
+        OBSERVATIONS_SQL,
+        {
+            "gpu_id": gpu_id,
+            "model_id": model_id,
+            "quant_id": quant_id,
+            "engine": engine,
+            "text": text,
+            "origin": origin,
+            "limit": limit,
+        },
+    )
+
+
+def evidence_rows(
+    con: duckdb.DuckDBPyConnection,
+    *,
+    model_id: str,
+    gpu_id: str,
+    quant_id: str | None = None,
+    engine: str | None = None,
+    limit: int = 200,
+) -> list[Row]:
+    """Successful runs of the model or on the device: both, then the model elsewhere, then the device."""
+    return _rows(
+        con,
+        EVIDENCE_SQL,
+        {"model_id": model_id, "gpu_id": gpu_id, "quant_id": quant_id, "engine": engine, "limit": limit},
+    )
+
+
+def training_rows(con: duckdb.DuckDBPyConnection) -> list[Row]:
+    """All runs in a stable order (file, line), for fitting and evaluation."""
+    return _rows(con, TRAINING_SQL)
+
+
+def quarantined(con: duckdb.DuckDBPyConnection, *, limit: int = 1000) -> list[Row]:
+    """Rows that say the impossible, each with its `reason`."""
+    return _rows(con, QUARANTINE_SQL, {"limit": limit})
+
+
+def rejects(con: duckdb.DuckDBPyConnection, *, limit: int = 1000) -> list[Row]:
+    """Records that were no observations: file, line, column, reason, text."""
+    return _rows(con, REJECTS_SQL, {"limit": limit})
+
+
+def ingests(con: duckdb.DuckDBPyConnection) -> list[Row]:
+    """Every file ever read, in order, with what became of its rows."""
+    return _rows(con, INGESTS_SQL)
+
+
+def counts(con: duckdb.DuckDBPyConnection) -> Row:
+    """How much the store holds and how much of it has known names."""
+    return _rows(con, COUNTS_SQL)[0]
+
+
+def meta(con: duckdb.DuckDBPyConnection) -> dict[str, str]:
+    """`schema_version`, `fingerprint`, `created_by`."""
+    return {row["key"]: row["value"] for row in _rows(con, META_SQL)}
