@@ -25,6 +25,49 @@ class Answer(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
 
 
+class Request(Answer):
+    """What is asked: the options of the contract with their values typed and their names resolved.
+
+    `model`, `quant` and `gpu` are the catalog's own names. None leaves a choice open; what is given is kept.
+    """
+
+    model: str | None = None
+    quant: str | None = None
+    weights_gib: float | None = None
+    gpu: str
+    gpu_count: int = Field(default=1, ge=1)
+    vram: float | None = None
+    """GiB per GPU, where it is not what the catalog says."""
+    vram_used: float | None = None
+    headless: bool = False
+    engine: str | None = None
+    engine_version: str | None = None
+    backend: str | None = None
+    ctx: int = Field(ge=1)
+    depth: int = Field(default=0, ge=0)
+    prompt: int = Field(default=2048, ge=1)
+    concurrency: int = Field(default=1, ge=1)
+    kv_type_k: str | None = None
+    kv_type_v: str | None = None
+    parallel: int | None = Field(default=None, ge=1)
+    kv_unified: bool | None = None
+    flash_attn: bool | None = None
+    ubatch: int | None = Field(default=None, ge=1)
+    ngl: int | None = Field(default=None, ge=0)
+    n_cpu_moe: int | None = Field(default=None, ge=0)
+    tensor_parallel: int | None = Field(default=None, ge=1)
+    gpu_memory_utilization: float | None = Field(default=None, gt=0, le=1)
+    max_num_seqs: int | None = Field(default=None, ge=1)
+    max_num_batched_tokens: int | None = Field(default=None, ge=1)
+    ram: float | None = None
+    ram_bandwidth: float | None = None
+    spec: Literal["none", "mtp"] = "none"
+    goal: Goal = "balanced"
+    min_tps: float | None = Field(default=None, ge=0)
+    max_oom: float = Field(default=0.05, ge=0, le=1)
+    top: int = Field(default=10, ge=1)
+
+
 class LaunchConfig(Answer):
     """One exact way to launch one model: the `config` object of the contract.
 

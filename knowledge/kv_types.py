@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 from knowledge.errors import UnknownNameError
 
@@ -72,6 +73,7 @@ _TAIL = re.compile(r"\s*(?:\+|attn\b|autoround\b).*$")
 """What follows the type in `int8_per_token_head + drafter bf16` or `fp8_e4m3 attn + fp16 Mamba SSM`."""
 
 
+@lru_cache(maxsize=512)
 def normalise_kv_type(text: str) -> str | None:
     """The canonical name of a cache type as people and benchmark rows write it; None if it is none."""
     key = _TAIL.sub("", text.strip().lower())

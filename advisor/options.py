@@ -1,0 +1,109 @@
+"""What there is to choose from: engines for a GPU, formats for an engine, KV cache types for both.
+
+It owns the short lists worth trying, best quality first; sizes, speeds and rules are judged elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from advisor.config import Request
+from advisor.engines.repos import repo_of
+from advisor.engines.traits import compute_capability
+from knowledge.catalog import Catalog
+from knowledge.kv_types import normalise_kv_type
+from knowledge.schema import Gpu, ModelSpec, Quant
+from knowledge.weights import NATIVE_MXFP4
+
+_GGUF = ("Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "IQ4_XS", "Q3_K_M", "Q2_K")
+_GGUF_DYNAMIC = (
+    "Q8_0",
+    "UD-Q6_K_XL",
+    "UD-Q5_K_XL",
+    "UD-Q4_K_XL",
+    "Q4_K_M",
+    "IQ4_XS",
+    "UD-Q3_K_XL",
+    "UD-Q2_K_XL",
+)
+"""Dynamic recipes lose less per bit from 3 bits down; they exist where somebody has published them."""
+_VLLM = ("BF16", "FP8", "AWQ-INT4", "GPTQ-INT4", "NVFP4")
+_VLLM_MIN_SM = {"BF16": 80, "FP8": 80, "AWQ-INT4": 75, "GPTQ-INT4": 75, "NVFP4": 100, "MXFP4": 80}
+"""Weight-only Marlin kernels run FP8 from Ampere on (rule R01); NVFP4 is worth it with FP4 units only."""
+_VLLM_AMD_FORMATS = ("BF16", "FP8")
+"""AWQ and GPTQ on ROCm depend on card and version (rule R11): not proposed, accepted when asked for."""
+_VLLM_GFX = ("gfx90a", "gfx942", "gfx950", "gfx1100", "gfx1101", "gfx1200", "gfx1201", "gfx1150", "gfx1151")
+"""AMD targets that vLLM builds for: https://docs.vllm.ai/en/latest/getting_started/installation/gpu.html"""
+_FP8_KV_MIN_SM = 80
+_GENERIC_FAMILY = "generic"
+
+
+def engines_for(gpu: Gpu, request: Request) -> tuple[str, ...]:
+    """Engines that run on the device, preferred first: the asked one only, where one is.
+
+    vLLM serves several users better, llama.cpp gets most out of a card for one.
+    """
+    if request.engine is not None:
+        return (request.engine,)
+    sm = compute_capability(gpu)
+    offloads = request.ngl is not None or request.n_cpu_moe is not None
+    if offloads or not ((sm is not None and sm >= 75) or gpu.compute_capability in _VLLM_GFX):
+        return ("llama.cpp",)
+    many = request.concurrency > 1 or request.goal == "throughput"
+    return ("vllm", "llama.cpp") if many else ("llama.cpp", "vllm")
+
+
+def formats_for(
+    engine: str, model: ModelSpec, gpu: Gpu, request: Request, catalog: Catalog
+) -> tuple[Quant, ...]:
+    """Formats worth trying for the model on the engine, widest first; the asked one only, where one is.
+
+    `4-bit` and its like ask for every listed format of about that width.
+    """
+    asked = catalog.quants[request.quant] if request.quant is not None else None
+    if asked is not None and asked.family != _GENERIC_FAMILY:
+        return (asked,) if engine in asked.engines else ()
+    names = _listed(engine, model, gpu, catalog)
+    formats = [catalog.quants[name] for name in names if engine in catalog.quants[name].engines]
+    if asked is not None:
+        formats = [quant for quant in formats if int(_width(quant)) == int(asked.bpw)]
+    return tuple(formats)
+
+
+def _width(quant: Quant) -> float:
+    """Bits per weight of where most weights are: the experts, in formats that treat them apart."""
+    return min(quant.bpw, quant.expert_bpw)
+
+
+def _listed(engine: str, model: ModelSpec, gpu: Gpu, catalog: Catalog) -> Sequence[str]:
+    # Natively 4-bit experts are stored as they are in every format: one entry says it all.
+    native = model.architecture in NATIVE_MXFP4
+    if engine == "llama.cpp":
+        if native:
+            return ("MXFP4",)
+        published = repo_of(model, catalog.quants["UD-Q4_K_XL"], "gguf", catalog=catalog)
+        return _GGUF_DYNAMIC if published else _GGUF
+    sm = compute_capability(gpu)
+    names = ("MXFP4",) if native else _VLLM
+    if sm is None:
+        return tuple(name for name in names if name in _VLLM_AMD_FORMATS)
+    return tuple(name for name in names if sm >= _VLLM_MIN_SM[name])
+
+
+def kv_pairs_for(engine: str, gpu: Gpu, request: Request) -> tuple[tuple[str, str], ...]:
+    """(K, V) cache types worth trying, widest first; what is asked for only, where it is."""
+    if request.kv_type_k is not None or request.kv_type_v is not None:
+        key = request.kv_type_k or request.kv_type_v or "f16"
+        return ((key, request.kv_type_v or key),)
+    if engine == "llama.cpp":
+        if request.flash_attn is False:  # a quantized V cache needs flash attention (rule R20)
+            return (("f16", "f16"),)
+        return (("f16", "f16"), ("q8_0", "q8_0"), ("q4_0", "q4_0"))
+    sm = compute_capability(gpu)
+    narrow = sm is not None and sm >= _FP8_KV_MIN_SM
+    return (("f16", "f16"), ("fp8", "fp8")) if narrow else (("f16", "f16"),)
+
+
+def is_last_resort(pair: tuple[str, str]) -> bool:
+    """Whether a cache type is tried only where nothing wider fits: below 8 bits answers get visibly worse."""
+    return any((normalise_kv_type(name) or "").startswith("q4") for name in pair)

@@ -1,0 +1,235 @@
+"""Candidate configurations: what could be launched for a request, and why the rest could not.
+
+It owns the enumeration and its pruning by memory, risk and rules, so that few enough are left to predict; how
+fast they are and which is best is judged afterwards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from advisor.config import Host, LaunchConfig, Memory, Rejected, Request, Setup
+from advisor.engines.rules import apply
+from advisor.memory import account
+from advisor.options import engines_for, formats_for, is_last_resort, kv_pairs_for
+from advisor.risk import oom_probability
+from knowledge.catalog import Catalog
+from knowledge.errors import UnknownNameError, UnsupportedError, UsageError
+from knowledge.schema import Gpu, ModelSpec, Quant
+from knowledge.units import BYTES_PER_MIB, MIB_PER_GIB, format_mib, format_tokens
+from knowledge.weights import best_weight_bytes
+
+_HOST_SHARE = 0.9
+"""Share of the RAM that a model may take; the rest is the system's."""
+_UBATCH, _SMALL_UBATCH, _OFFLOAD_UBATCH = 512, 256, 2048
+"""llama.cpp's default; half of it where compute buffers are what does not fit; more where experts on the
+host are streamed once per micro-batch, so that prompts wait for fewer transfers."""
+_FOUR_BIT = 5.0
+"""Bits per weight under which a format counts as 4-bit: the usual compromise of speed and quality."""
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """Setups to predict, and what was left out with its reason."""
+
+    setups: tuple[Setup, ...]
+    rejected: tuple[Rejected, ...]
+
+
+def candidates(request: Request, catalog: Catalog, models: Sequence[ModelSpec] | None = None) -> Search:
+    """Configurations that satisfy `request` and fit: every sensible one of a named model, few of each else.
+
+    `models` replaces the catalog's (a model read from a file). Setups are within `request.max_oom` and
+    forbidden by no rule; a named model yields at most about 60, the whole catalog at most about 1,500.
+
+    Raises:
+        UnknownNameError: the GPU or model is not in the catalog.
+        UsageError: a context above a named model's maximum, a device whose memory is not known.
+    """
+    gpu = catalog.gpus.get(request.gpu)
+    if gpu is None:
+        raise UnknownNameError("GPU", request.gpu, command="advisor gpus")
+    if request.vram is None and gpu.memory_gib is None:
+        raise UsageError(f"the memory of {gpu.name} is not known", "give it with --vram")
+    named = request.model is not None
+    search = _Search(request, gpu, catalog, thorough=named)
+    for model in _models(request, catalog) if models is None else models:
+        if model.max_context and request.ctx > model.max_context:
+            reason = f"{model.name} takes at most {format_tokens(model.max_context)} tokens of context"
+            if named:
+                raise UsageError(reason, f"write --ctx {format_tokens(model.max_context)} or less")
+            search.reject(model, reason)
+            continue
+        search.add(model)
+    return Search(tuple(search.setups), tuple(search.rejected))
+
+
+def _models(request: Request, catalog: Catalog) -> tuple[ModelSpec, ...]:
+    if request.model is None:
+        return tuple(catalog.models.values())
+    if request.model not in catalog.models:
+        raise UnknownNameError("model", request.model, command="advisor models")
+    return (catalog.models[request.model],)
+
+
+class _Search:
+    """One request's enumeration under way."""
+
+    def __init__(self, request: Request, gpu: Gpu, catalog: Catalog, *, thorough: bool) -> None:
+        self.request, self.gpu, self.catalog, self.thorough = request, gpu, catalog, thorough
+        self.setups: list[Setup] = []
+        self.rejected: list[Rejected] = []
+        self.host = Host(request.vram_used, request.headless, request.ram, request.ram_bandwidth)
+        self.vram_gib = request.vram or gpu.memory_gib or 0.0
+
+    def reject(self, model: ModelSpec, reason: str, **config: object) -> None:
+        """Remember why something was left out."""
+        self.rejected.append(Rejected(config={"model": model.hf_id, **config}, reason=reason))
+
+    def add(self, model: ModelSpec) -> None:
+        """Add the model's configurations; across the catalog one reason per model says why there is none."""
+        before, left_out = len(self.setups), len(self.rejected)
+        for engine in engines_for(self.gpu, self.request):
+            formats = formats_for(engine, model, self.gpu, self.request, self.catalog)
+            if not formats:
+                asked = self.request.quant or "any listed format"
+                self.reject(model, f"{engine} does not run {asked} on {self.gpu.name}", engine=engine)
+            self._add_formats(engine, model, formats)
+            if len(self.setups) > before and not self.thorough:
+                break
+        if not self.thorough:
+            reasons = self.rejected[left_out:]
+            # the narrowest format came last and was the nearest to fitting
+            self.rejected[left_out:] = reasons[-1:] if len(self.setups) == before else []
+
+    def _add_formats(self, engine: str, model: ModelSpec, formats: Sequence[Quant]) -> None:
+        has_wide = False
+        for quant in formats:
+            four_bit = min(quant.bpw, quant.expert_bpw) < _FOUR_BIT
+            if has_wide and not four_bit and not self.thorough:
+                continue  # across the catalog: the widest that fits, and a 4-bit one
+            found = list(self._of_format(engine, model, quant))
+            self.setups.extend(found)
+            if found and four_bit and not self.thorough:
+                return
+            has_wide = has_wide or bool(found)
+
+    def _of_format(self, engine: str, model: ModelSpec, quant: Quant) -> Iterator[Setup]:
+        base = self._base(engine, model, quant)
+        pairs = kv_pairs_for(engine, self.gpu, self.request)
+        reason, fits = self._overweight(base), 0
+        for key, value in () if reason else pairs:
+            if is_last_resort((key, value)) and fits and len(pairs) > 1:
+                continue
+            setup = self._with(base, kv_type_k=key, kv_type_v=value)
+            reason = self._obstacle(setup)
+            if reason and engine == "llama.cpp" and self.request.ubatch is None:
+                smaller = self._with(setup, ubatch=_SMALL_UBATCH)
+                if not self._obstacle(smaller):
+                    setup, reason = smaller, ""
+            if not reason:
+                fits += 1
+                yield setup
+                if not self.thorough:
+                    return
+        if fits:
+            return
+        offloaded = self._offloaded(base, pairs[min(1, len(pairs) - 1)])
+        if offloaded is not None:
+            yield offloaded
+        else:
+            self.reject(model, reason, quant=quant.name, engine=engine)
+
+    def _base(self, engine: str, model: ModelSpec, quant: Quant) -> Setup:
+        """The configuration before its open choices; what the request fixes is in it."""
+        asked = self.request
+        slots: dict[str, object] = {}
+        if engine == "llama.cpp":
+            parallel = asked.parallel or asked.concurrency
+            unified = asked.kv_unified if asked.kv_unified is not None else (parallel > 1 or None)
+            slots = {"parallel": parallel, "kv_unified": unified}
+        else:
+            slots = {"max_num_seqs": asked.max_num_seqs or asked.concurrency}
+            slots["tensor_parallel"] = asked.tensor_parallel or asked.gpu_count
+            if asked.spec != "none":
+                slots["prefix_caching"] = False  # with speculation hybrids corrupt it (rule R45)
+        launch = LaunchConfig(
+            model=model.hf_id, quant=quant.name, weights_gib=asked.weights_gib,
+            gpu=self.gpu.name, gpu_count=asked.gpu_count, vram_gib=self.vram_gib,
+            engine=engine, engine_version=asked.engine_version, backend=asked.backend,
+            ctx=asked.ctx, depth=min(asked.depth, asked.ctx), prompt=min(asked.prompt, asked.ctx),
+            concurrency=asked.concurrency, flash_attn=asked.flash_attn is not False,
+            n_gpu_layers=asked.ngl, n_cpu_moe=asked.n_cpu_moe or 0, ubatch=asked.ubatch or _UBATCH,
+            spec_decode=asked.spec, gpu_memory_utilization=asked.gpu_memory_utilization,
+            max_num_batched_tokens=asked.max_num_batched_tokens, **slots,
+        )  # fmt: skip
+        weights = best_weight_bytes(model, quant, self.catalog, asked.weights_gib)
+        return Setup(launch, model, quant, weights, self.gpu, self.host)
+
+    @staticmethod
+    def _with(setup: Setup, **changes: object) -> Setup:
+        return replace(setup, launch=setup.launch.model_copy(update=changes))
+
+    def _obstacle(self, setup: Setup) -> str:
+        """Why the setup cannot be recommended; empty when it can."""
+        if setup.launch.spec_decode == "mtp" and not setup.model.has_mtp:
+            return f"{setup.model.name} has no draft (MTP) head"
+        try:
+            shortage = self._shortage(setup, account(setup))
+        except UnsupportedError as error:
+            return str(error)
+        if shortage:
+            return shortage
+        forbidden = apply(setup, catalog=self.catalog).forbidden
+        return f"{forbidden[0].rule}: {forbidden[0].text}" if forbidden else ""
+
+    def _overweight(self, setup: Setup) -> str:
+        """That the weights alone are too much, where nothing moves them: spares the accounting."""
+        if setup.launch.n_gpu_layers is not None or setup.launch.n_cpu_moe:
+            return ""
+        body = (setup.weights.dense + setup.weights.experts) / BYTES_PER_MIB / setup.launch.gpu_count
+        room = self.vram_gib * MIB_PER_GIB
+        return f"weights of {format_mib(body)} in {format_mib(room)}" if body > room else ""
+
+    def _shortage(self, setup: Setup, memory: Memory) -> str:
+        if memory.total_mib > memory.available_mib:
+            return f"needs {format_mib(memory.total_mib)} of {format_mib(memory.available_mib)}"
+        if self.request.ram is not None and memory.host_mib > self.request.ram * MIB_PER_GIB * _HOST_SHARE:
+            return f"needs {format_mib(memory.host_mib)} of {self.request.ram:g} GiB RAM"
+        risk = oom_probability(setup, memory)
+        if risk > self.request.max_oom:
+            return f"{risk:.0%} risk of running out of memory, above {self.request.max_oom:.0%}"
+        return ""
+
+    def _offloaded(self, base: Setup, pair: tuple[str, str]) -> Setup | None:
+        """The setup with as little as possible on the host, where RAM was given and nothing was fixed."""
+        asked = self.request
+        fixed = asked.ngl is not None or asked.n_cpu_moe is not None
+        if asked.ram is None or fixed or base.launch.engine != "llama.cpp":
+            return None
+        layers = base.model.n_layers
+        start = self._with(base, kv_type_k=pair[0], kv_type_v=pair[1])
+        if base.model.is_moe:
+            start = self._with(start, ubatch=asked.ubatch or _OFFLOAD_UBATCH)
+            return _first(layers, lambda n: self._if_free(self._with(start, n_cpu_moe=n)))
+        return _first(layers, lambda n: self._if_free(self._with(start, n_gpu_layers=layers - n)))
+
+    def _if_free(self, setup: Setup) -> Setup | None:
+        return None if self._obstacle(setup) else setup
+
+
+def _first(most: int, attempt: Callable[[int], Setup | None]) -> Setup | None:
+    """The attempt with the smallest number from 1 to `most` that succeeds, by halving; None if none does."""
+    best = attempt(most)
+    if best is None:
+        return None
+    low, high = 1, most
+    while low < high:
+        middle = (low + high) // 2
+        found = attempt(middle)
+        if found is None:
+            low = middle + 1
+        else:
+            best, high = found, middle
+    return best
