@@ -19,7 +19,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from advisor.config import Goal, Interval, PredictedFigures, Rejected, Request, Setup
 from advisor.quality import Quality, quality_of, retained
@@ -32,6 +32,9 @@ MIN_TPS = 5.0
 (about 240 words a minute, 1.3 tokens a word); `--min-tps` overrides it."""
 _PACE_TPS = 20.0
 _DECENT = 0.5
+_QUALITY_BLIND: tuple[Goal, ...] = ("speed", "throughput", "context")
+_INDECENT = "less than half the quality of the best on offer"
+_OUTDONE = "a recommended one is as good in every respect, or nearly the same"
 _SIZE_CLASSES_B = (2, 6, 11, 18, 40, 90, 200, 600)
 """Upper ends of the size classes, in billions of parameters: gaps in what makers publish."""
 _SAME_SPEED = 0.03
@@ -71,7 +74,8 @@ def rank(
     """The best `request.top` configurations, best first, and the rest with the reasons.
 
     Without a model: at most one per line of models (`Qwen3.5` and `Qwen3.8` are one line) and size class.
-    With one: the Pareto set over quality, speed, risk and room for context, without near-duplicates.
+    With one: of the Pareto set over quality, speed, risk and room for context the best of each engine and
+    format, without near-duplicates.
     """
     usable: list[Ranked] = []
     rejected: list[Rejected] = []
@@ -85,19 +89,19 @@ def rank(
         points = quality.points * retained(setup.model, setup.quant, setup.launch)
         usable.append(Ranked(setup, figures, quality, points, 0.0))
     floor = _DECENT * max((item.points for item in usable), default=0.0)
-    scored = sorted((_scored(item, request.goal, floor) for item in usable), key=lambda item: item.key)
+    if request.goal in _QUALITY_BLIND:
+        rejected += [_rejection(item.setup, _INDECENT) for item in usable if item.points < floor]
+        usable = [item for item in usable if item.points >= floor]
+    scored = sorted((_scored(item, request.goal) for item in usable), key=lambda item: item.key)
     if request.model is None:
         chosen = _one_per(scored, lambda item: (model_line(item.setup), size_class(item.setup)))
     else:
-        chosen = _without_twins(_pareto(scored))
+        best = _one_per(_pareto(scored), lambda item: (item.setup.launch.engine, item.setup.quant.name))
+        chosen = _without_twins(best)
     chosen = chosen[: request.top]
     kept = {id(item) for item in chosen}
     if request.model is not None:
-        rejected += [
-            _rejection(item.setup, "another configuration is better or as good in every respect")
-            for item in scored
-            if id(item) not in kept
-        ]
+        rejected += [_rejection(item.setup, _OUTDONE) for item in scored if id(item) not in kept]
     return tuple(chosen), tuple(sorted(rejected, key=lambda item: (str(item.config), item.reason)))
 
 
@@ -125,17 +129,15 @@ def _value(interval: Interval | None) -> float:
     return 0.0 if interval is None else interval.value
 
 
-def _scored(item: Ranked, goal: Goal, floor: float) -> Ranked:
-    decent = 1.0 if item.points >= floor else item.points / floor / 1e6
-    useful = 1.0 - math.exp(-item.full_tps / _PACE_TPS)
+def _scored(item: Ranked, goal: Goal) -> Ranked:
     score = {
-        "balanced": item.points * useful,
+        "balanced": item.points * (1.0 - math.exp(-item.full_tps / _PACE_TPS)),
         "quality": item.points,
-        "speed": item.full_tps * decent,
-        "throughput": _value(item.figures.decode_tps_total) * decent,
-        "context": context_room(item.setup, item.figures) * decent,
+        "speed": item.full_tps,
+        "throughput": _value(item.figures.decode_tps_total),
+        "context": context_room(item.setup, item.figures),
     }[goal]
-    return Ranked(item.setup, item.figures, item.quality, item.points, score)
+    return replace(item, score=score)
 
 
 def context_room(setup: Setup, figures: PredictedFigures) -> float:

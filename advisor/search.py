@@ -20,6 +20,8 @@ from knowledge.schema import Gpu, ModelSpec, Quant
 from knowledge.units import BYTES_PER_MIB, MIB_PER_GIB, format_mib, format_tokens
 from knowledge.weights import best_weight_bytes
 
+KvPairs = Sequence[tuple[str, str]]
+
 _HOST_SHARE = 0.9
 """Share of the RAM that a model may take; the rest is the system's."""
 _UBATCH, _SMALL_UBATCH, _OFFLOAD_UBATCH = 512, 256, 2048
@@ -95,29 +97,36 @@ class _Search:
             if not formats:
                 asked = self.request.quant or "any listed format"
                 self.reject(model, f"{engine} does not run {asked} on {self.gpu.name}", engine=engine)
-            self._add_formats(engine, model, formats)
-            if len(self.setups) > before and not self.thorough:
+            pairs = kv_pairs_for(engine, self.gpu, self.request)
+            if self.thorough:
+                self._add_formats(engine, model, formats, pairs)
+                continue
+            # narrower weights before a cache that shows: that one only when nothing else fits
+            usual = tuple(pair for pair in pairs if len(pairs) == 1 or not is_last_resort(pair))
+            self._add_formats(engine, model, formats, usual)
+            if len(self.setups) == before and len(usual) < len(pairs):
+                self._add_formats(engine, model, formats, pairs[len(usual) :])
+            if len(self.setups) > before:
                 break
         if not self.thorough:
             reasons = self.rejected[left_out:]
             # the narrowest format came last and was the nearest to fitting
             self.rejected[left_out:] = reasons[-1:] if len(self.setups) == before else []
 
-    def _add_formats(self, engine: str, model: ModelSpec, formats: Sequence[Quant]) -> None:
+    def _add_formats(self, engine: str, model: ModelSpec, formats: Sequence[Quant], pairs: KvPairs) -> None:
         has_wide = False
         for quant in formats:
             four_bit = min(quant.bpw, quant.expert_bpw) < _FOUR_BIT
             if has_wide and not four_bit and not self.thorough:
                 continue  # across the catalog: the widest that fits, and a 4-bit one
-            found = list(self._of_format(engine, model, quant))
+            found = list(self._of_format(engine, model, quant, pairs))
             self.setups.extend(found)
             if found and four_bit and not self.thorough:
                 return
             has_wide = has_wide or bool(found)
 
-    def _of_format(self, engine: str, model: ModelSpec, quant: Quant) -> Iterator[Setup]:
+    def _of_format(self, engine: str, model: ModelSpec, quant: Quant, pairs: KvPairs) -> Iterator[Setup]:
         base = self._base(engine, model, quant)
-        pairs = kv_pairs_for(engine, self.gpu, self.request)
         reason, fits = self._overweight(base), 0
         for key, value in () if reason else pairs:
             if is_last_resort((key, value)) and fits and len(pairs) > 1:
