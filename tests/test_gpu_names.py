@@ -1,5 +1,6 @@
 import contextlib
 import csv
+import itertools
 import re
 
 import pytest
@@ -13,6 +14,7 @@ from knowledge.paths import observations_dir
 
 CATALOG = default_catalog()
 SPELLINGS = [(spelling, gpu.name) for gpu in CATALOG.gpus.values() for spelling in (gpu.name, *gpu.aliases)]
+NOISE = {"intel", "apple", "radeon", "core", "gpu", "cpu", "graphics"}
 VENDOR_NOISE = {
     "NVIDIA": ("", "NVIDIA ", "NVIDIA GeForce ", "nvidia_"),
     "AMD": ("", "AMD ", "AMD Radeon ", "Radeon "),
@@ -39,11 +41,11 @@ def disguised(draw):
     spelling, name = draw(st.sampled_from(SPELLINGS))
     words = re.split(r"[ -]", spelling)
     text = words[0]
-    for word in words[1:]:
-        # Glued digits are another number (`10606gb`), and noise is only noise as a word.
-        noise = re.match(r"\d|core|gpu|graphics|x\d", word, re.IGNORECASE) or text.endswith("core")
-        glue = "" if text[-1].isalpha() and not noise else " "
-        text += draw(st.sampled_from([" ", "-", "_", "  ", glue])) + word
+    for before, word in itertools.pairwise(words):
+        # Glued digits are another number (`10606gb`), and noise is only noise as a word of its own.
+        numbers = re.search(r"(?:\d|gb)$", before, re.IGNORECASE) or re.match(r"x?\d", word, re.IGNORECASE)
+        noise = {re.sub(r"\W", "", part).lower() for part in (before, word)} & NOISE
+        text += draw(st.sampled_from([" ", "-", "_", "  ", " " if numbers or noise else ""])) + word
     text = "".join(draw(st.sampled_from([c.lower(), c.upper()])) for c in text)
     prefix = draw(st.sampled_from(VENDOR_NOISE.get(CATALOG.gpus[name].vendor, ("",))))
     return prefix + text, name
