@@ -8,7 +8,6 @@ knows no shapes and no quantizations: those are `knowledge.catalog` and `knowled
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
@@ -17,31 +16,13 @@ from functools import lru_cache
 from knowledge.catalog import Catalog
 from knowledge.errors import AmbiguousNameError, UnknownNameError
 from knowledge.names.match import nearest
-from knowledge.names.quant import split_quant
+from knowledge.names.tokens import billions, clean_name, is_date, is_number, name_tokens
 from knowledge.schema import ModelSpec
 
 KIND = "model"
 COMMAND = "advisor models"
 SIZE_TOLERANCE = 0.03
 """A size in a name may be the exact count (`32.8B` of the 32B) or, where the name has none, the total."""
-_LONGEST_NAME = 200
-
-_TOKEN = re.compile(
-    r"\d+x\d+(?:\.\d+)?b(?![a-z])"  # experts × size: 8x7b
-    r"|[ae]?\d+(?:\.\d+)?[bm](?=[^a-z0-9]|$|a\d)"  # sizes: 35b, a3b, e4b, 270m
-    r"|\d+k(?![a-z0-9])"  # contexts: 128k
-    r"|\d+(?:\.\d+)*|[a-z]+"
-)
-_SIZE = re.compile(r"^(?:\d+x)?[ae]?(\d+(?:\.\d+)?)([bm])$")
-_UNDERSCORE_POINT = re.compile(r"(?<=\d)_(?=\d(?![\d.]*[bm]))")
-_PACKAGING = re.compile(
-    r"[\s_.:-]+(?:gguf|mlx|latest|exl[23]|safetensors|hf|imat|imatrix|i1|ud):?$", re.IGNORECASE
-)
-_NOISE = frozenset({
-    "instruct", "instruction", "it", "chat", "base", "pt", "hf", "gguf", "mlx", "awq", "gptq", "qat",
-    "inst", "nvidia", "meta", "preview", "imat", "ud", "quantized",
-})  # fmt: skip
-"""Words that say how a model was tuned, packed or published, not which one it is."""
 _SIBLINGS = frozenset({
     "mini", "nano", "micro", "tiny", "small", "medium", "large", "lite", "air", "flash", "pro", "max",
     "next", "moe", "vision", "vl", "omni", "audio", "video", "multimodal", "distill", "distilled",
@@ -78,7 +59,6 @@ class _Name:
     """One spelling of a catalog entry. `phrase` is its family and generation, which no text may leave out."""
 
     model: ModelSpec
-    tokens: tuple[str, ...]
     phrase: tuple[str, ...]
     words: frozenset[str]
     sizes: frozenset[str]
@@ -91,55 +71,12 @@ class _Index:
     """Spellings by the first word of their phrase."""
 
 
-def clean_name(text: str) -> tuple[str, str]:
-    """`text` without owner, packaging and quantization, and the quantization as written (`""` if none).
-
-    >>> clean_name("unsloth/Qwen3.5-35B-A3B-GGUF:UD-Q4_K_XL")
-    ('Qwen3.5-35B-A3B', 'UD-Q4_K_XL')
-    """
-    name = text.strip().replace("\\", "/").rstrip("/").rsplit("/", 1)[-1][:_LONGEST_NAME]
-    quant = ""
-    while True:
-        packed = _PACKAGING.sub("", name)
-        rest, found = split_quant(packed)
-        if not rest or rest == name:
-            return (rest or name), quant
-        name, quant = rest, quant or found
-
-
-def name_tokens(text: str) -> tuple[str, ...]:
-    """Words, numbers and sizes of a name without noise: `Llama-3.1-8B-Instruct` → (`llama`, `3.1`, `8b`)."""
-    plain = _UNDERSCORE_POINT.sub(".", text.casefold())
-    tokens = (_TOKEN.findall(plain)) if plain else []
-    trimmed = (re.sub(r"^([ae]?\d+)\.0(?=[bm]?$)", r"\1", token) for token in tokens)
-    return tuple(token for token in trimmed if token not in _NOISE)
-
-
-def _billions(token: str) -> float | None:
-    """Parameters in billions that a size token states; None for other tokens and contexts (`1m` tokens)."""
-    match = _SIZE.match(token)
-    if not match:
-        return None
-    number = float(match.group(1))
-    if match.group(2) == "m":
-        return number / 1000 if number >= 10 else None
-    return number
-
-
-def _is_number(token: str) -> bool:
-    return token[0].isdigit() and token[-1].isdigit() and "x" not in token
-
-
-def _is_date(token: str) -> bool:
-    return token.isdigit() and len(token) >= 4
-
-
 def _phrase(tokens: tuple[str, ...]) -> tuple[str, ...]:
     """Leading tokens through the generation number; all words before size or date where there is none."""
     for position, token in enumerate(tokens):
-        if _billions(token) is not None or _is_date(token):
+        if billions(token) is not None or is_date(token):
             return tokens[:position] or tokens[:1]
-        if _is_number(token):
+        if is_number(token):
             return tokens[: position + 1]
     return tokens
 
@@ -154,9 +91,9 @@ def _index(catalog: Catalog) -> _Index:
             if not tokens or model.hf_id in exact.get(tokens, {}):
                 continue
             exact.setdefault(tokens, {})[model.hf_id] = model
-            sizes = frozenset(token for token in tokens if _billions(token) is not None)
+            sizes = frozenset(token for token in tokens if billions(token) is not None)
             phrase = _phrase(tokens)
-            name = _Name(model, tokens, phrase, frozenset(tokens) - sizes, sizes)
+            name = _Name(model, phrase, frozenset(tokens) - sizes, sizes)
             names.setdefault(phrase[0], []).append(name)
     return _Index(
         {tokens: tuple(models.values()) for tokens, models in exact.items()},
@@ -170,7 +107,7 @@ def _find_phrase(phrase: tuple[str, ...], tokens: tuple[str, ...]) -> bool:
         end = start + len(phrase)
         if tokens[start:end] == phrase:
             follower = tokens[end] if end < len(tokens) else ""
-            if not follower or not _is_number(follower) or _is_date(follower):
+            if not follower or not is_number(follower) or is_date(follower):
                 return True
     return False
 
@@ -179,7 +116,7 @@ def _size_is_named(token: str, name: _Name) -> bool:
     """Whether a size of the text is one of the name's, or the count behind it."""
     if token in name.sizes:
         return True
-    size = _billions(token)
+    size = billions(token)
     if size is None:
         return False
     if token[0] == "a":
@@ -208,7 +145,7 @@ def _matched(name: _Name, tokens: tuple[str, ...], sizes: frozenset[str], famili
             if len(word) == 1
             or word in _SIBLINGS
             or word in families
-            or (_is_number(word) and not _is_date(word))
+            or (is_number(word) and not is_date(word))
         }
         if others:
             return 0
@@ -220,7 +157,7 @@ def _candidates(tokens: tuple[str, ...], index: _Index) -> tuple[_Fit | None, tu
     if tokens in index.exact:
         found = index.exact[tokens]
         return (_Fit.EXACT if len(found) == 1 else None), found
-    sizes = frozenset(token for token in tokens if _billions(token) is not None)
+    sizes = frozenset(token for token in tokens if billions(token) is not None)
     families = frozenset(index.by_word)
     pool = [name for word in dict.fromkeys(tokens) for name in index.by_word.get(word, ())]
     scored = [(score, name.model) for name in pool if (score := _matched(name, tokens, sizes, families))]
@@ -258,7 +195,7 @@ def resolve_model(text: str, catalog: Catalog) -> ModelMatch:
         raise UnknownNameError(KIND, text[:80], close, command=COMMAND)
     model = models[0]
     own = {token for spelling in (model.name, *model.aliases) for token in name_tokens(spelling)}
-    is_tune = fit is _Fit.CARRIED and any(token not in own and _billions(token) is None for token in tokens)
+    is_tune = fit is _Fit.CARRIED and any(token not in own and billions(token) is None for token in tokens)
     return ModelMatch(model, name if is_tune else model.name, quant or None)
 
 
@@ -282,7 +219,7 @@ def match_model(text: str, catalog: Catalog, params_b: float | None = None) -> M
     if fit is None:
         return None
     name_has_size, text_has_size = (
-        any(_billions(token) is not None for token in spelled)
+        any(billions(token) is not None for token in spelled)
         for spelled in (name_tokens(models[0].name), tokens)
     )
     return models[0] if text_has_size or not name_has_size else None
