@@ -155,6 +155,9 @@ def test_any_text_is_answered(text):
         ("llama4 scout", "meta-llama/Llama-4-Scout-17B-16E-Instruct", "Llama-4-Scout-17B-16E-Instruct", None),
         ("deepseek-r1:14b", "deepseek-ai/DeepSeek-R1-Distill-Qwen-14B", "DeepSeek-R1-Distill-Qwen-14B", None),
         ("Huihui-Qwen3.6-27B-abliterated", "Qwen/Qwen3.6-27B", "Huihui-Qwen3.6-27B-abliterated", None),
+        ("ornith 1.0 35b q4_k_m", "Qwen/Qwen3.5-35B-A3B", "Ornith-1.0-35B", "q4_k_m"),
+        ("mistral nemo 12b", "mistralai/Mistral-Nemo-Instruct-2407", "Mistral-Nemo-Instruct-2407", None),
+        ("step 3.5 flash", "stepfun-ai/Step-3.7-Flash", "Step-3.5-Flash", None),
         ("llama-3_1-8b", "meta-llama/Llama-3.1-8B-Instruct", "Llama-3.1-8B-Instruct", None),
     ],
 )

@@ -166,7 +166,11 @@ def _candidates(tokens: tuple[str, ...], index: _Index) -> tuple[_Fit | None, tu
         models = _distinct(model for score, model in scored if score == best)
         return (_Fit.CARRIED if len(models) == 1 else None), models
     given = frozenset(tokens)
-    wider = [name for name in pool if given <= name.words | name.sizes]
+    wider = [
+        name
+        for name in pool
+        if given - sizes <= name.words and all(_size_is_named(size, name) for size in sizes)
+    ]
     only_size = _distinct(name.model for name in wider if name.words <= given)
     models = only_size if len(only_size) == 1 else _distinct(name.model for name in wider)
     names_generation = any(name.model in models and _find_phrase(name.phrase, tokens) for name in wider)
@@ -193,10 +197,16 @@ def resolve_model(text: str, catalog: Catalog) -> ModelMatch:
             raise AmbiguousNameError(KIND, text[:80], [model.name for model in newest[:6]], command=COMMAND)
         close = nearest(name, (model.name for model in catalog.models.values()), n=4)
         raise UnknownNameError(KIND, text[:80], close, command=COMMAND)
-    model = models[0]
-    own = {token for spelling in (model.name, *model.aliases) for token in name_tokens(spelling)}
-    is_tune = fit is _Fit.CARRIED and any(token not in own and billions(token) is None for token in tokens)
-    return ModelMatch(model, name if is_tune else model.name, quant or None)
+    return ModelMatch(models[0], _label(name, tokens, models[0]), quant or None)
+
+
+def _label(name: str, tokens: tuple[str, ...], model: ModelSpec) -> str:
+    """What to print: the model's own name, or the fine-tune's where the text says more than that name."""
+    own = frozenset(name_tokens(model.name))
+    if all(token in own or billions(token) is not None for token in tokens):
+        return model.name
+    aliases = (clean_name(alias)[0] for alias in model.aliases)
+    return next((alias for alias in aliases if name_tokens(alias) == tokens), name)
 
 
 @lru_cache(maxsize=8192)
