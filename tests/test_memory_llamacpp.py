@@ -230,7 +230,8 @@ def test_default_slots_follow_the_engine_and_its_age():
 @pytest.mark.parametrize(
     ("text", "month"),
     [("b8182", "2026-03"), ("2026-05-28", "2026-05"), ("b9010 d05fe1d7d", "2026-05"), ("v0.5.0", "2026-09"),
-     ("45cac7ca7 (8833)", "2026-04"), ("49bfddeca", "2026-03")],
+     ("45cac7ca7 (8833)", "2026-04"),
+        ("10156", "2026-08"), ("49bfddeca", "2026-03")],
 )  # fmt: skip
 def test_versions_are_dated(text, month):
     assert str(build_date(text)).startswith(month)

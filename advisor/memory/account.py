@@ -6,10 +6,13 @@ It knows which engine is accounted by whom, and nothing else.
 from __future__ import annotations
 
 from advisor.config import Memory, Setup
-from advisor.memory import llamacpp, sglang, vllm
+from advisor.memory.llamacpp import FAMILY
+from advisor.memory.llamacpp import account as account_llamacpp
+from advisor.memory.sglang import account as account_sglang
+from advisor.memory.vllm import account as account_vllm
 from knowledge.errors import UnsupportedError
 
-ENGINES = (*llamacpp.FAMILY, "vllm", "sglang")
+ENGINES = (*FAMILY, "vllm", "sglang")
 """Engines whose memory can be computed."""
 
 
@@ -22,12 +25,12 @@ def account(setup: Setup) -> Memory:
         UnsupportedError: the engine, or the model's architecture on that engine, cannot be computed honestly.
     """
     engine = setup.launch.engine
-    if engine in llamacpp.FAMILY:
-        return llamacpp.account(setup)
+    if engine in FAMILY:
+        return account_llamacpp(setup)
     if engine == "vllm":
-        return vllm.account(setup)
+        return account_vllm(setup)
     if engine == "sglang":
-        return sglang.account(setup)
+        return account_sglang(setup)
     raise UnsupportedError(
         f"the memory of engine {engine!r} cannot be computed", f"use one of: {', '.join(ENGINES)}"
     )

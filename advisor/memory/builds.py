@@ -35,7 +35,7 @@ _FOUR_SLOTS_SINCE = dt.date(2025, 11, 1)
 
 _FIRST_NUMBER = 1000
 """Smaller numbers come from shallow clones (`b1-6217b49`) and tell nothing."""
-_BUILD = re.compile(r"\bb(\d{3,6})\b|\((\d{4,5})\)")
+_BUILD = re.compile(r"\bb(\d{3,6})\b|\((\d{4,5})\)|^(\d{4,5})$")
 _DATE = re.compile(r"\b(20\d\d)-(\d\d)(?:-(\d\d))?")
 _STABLE = re.compile(r"^v?0\.\d+\.\d+")
 
@@ -73,8 +73,8 @@ def build_date(version: str) -> dt.date:
     if match := _DATE.search(text):
         return dt.date(int(match[1]), int(match[2]), int(match[3] or 15))
     match = _BUILD.search(text)
-    if match and int(match[1] or match[2]) >= _FIRST_NUMBER:
-        return _interpolated(int(match[1] or match[2]))
+    if match and int(match[match.lastindex or 0]) >= _FIRST_NUMBER:
+        return _interpolated(int(match[match.lastindex or 0]))
     if _STABLE.match(text):  # semantic versions began in September 2026
         return dt.date(2026, 9, 23)
     raise UsageError(

@@ -101,7 +101,7 @@ def account(setup: Setup) -> Memory:
     output = output_bytes(model, count) / BYTES_PER_MIB
     overhead = OVERHEAD_MIB.get(backend_of(setup), max(OVERHEAD_MIB.values())) + scratch
     if rollback:
-        kv += _draft_cache_mib(setup, shape)
+        kv += _draft_cache_mib(setup, shape, type_k, type_v)
         buffer += _draft_compute_mib(setup, shape, build)
 
     devices = _devices(launch)
@@ -147,10 +147,10 @@ def _devices(launch: LaunchConfig) -> int:
     return max(launch.gpu_count, 1)
 
 
-def _draft_cache_mib(setup: Setup, shape: Cells) -> float:
-    """The draft head's own cache: one attention layer, in f16 (552 → 648 MiB from 8K to 32K on a 27B)."""
+def _draft_cache_mib(setup: Setup, shape: Cells, type_k: str, type_v: str) -> float:
+    """The draft head's own cache: one attention layer (552 → 648 MiB from 8K to 32K on a 27B, f16)."""
     row = attention_rows(setup.model)[0]
-    per_cell = row_bytes("f16", row.k_elements) + row_bytes("f16", row.v_elements)
+    per_cell = row_bytes(type_k, row.k_elements) + row_bytes(type_v, row.v_elements)
     return shape.streams * shape.cells * per_cell / BYTES_PER_MIB
 
 
