@@ -279,6 +279,8 @@ class ReleaseNote(Record):
     area: str = ""
     flags: str = ""
     models_or_hardware: str = ""
+    applies_to: str = ""
+    """The same as a condition in the rules' language; empty where the note speaks of every setup."""
     claim: str
     evidence_url: str
 

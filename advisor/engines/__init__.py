@@ -5,11 +5,13 @@ This package is the only place that spells engine flags. It knows nothing of mem
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 
 from advisor.config import Setup
 from advisor.engines import llamacpp, vllm
 from advisor.engines.rules import RuleOutcome, apply
+from advisor.engines.versions import newest
 from knowledge.catalog import Catalog
 from knowledge.errors import UnsupportedError
 
@@ -50,4 +52,10 @@ def render(
     return _RENDERERS[engine](setup, apply(setup, catalog=catalog) if rules is None else rules, catalog)
 
 
-__all__ = ["ENGINES", "RuleOutcome", "apply", "engine_named", "render"]
+def flags_of(engine: str, command: str) -> set[str]:
+    """The flags on a launch command by their long names; short ones that are not known stay as they are."""
+    long = {short: flag for flag, short in llamacpp.SHORT.items()} if engine == "llama.cpp" else {}
+    return {long.get(word, word) for word in shlex.split(command) if word.startswith("-")}
+
+
+__all__ = ["ENGINES", "RuleOutcome", "apply", "engine_named", "flags_of", "newest", "render"]

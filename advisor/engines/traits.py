@@ -20,6 +20,7 @@ NOT_STATED = frozenset({
     "modelopt", "modelopt_mixed",  # who calibrated the checkpoint
     "linear_backend", "attention_backend", "mamba_cache_mode", "kv_connector", "split_mode",
     "cuda_version", "fit", "mmproj", "flag",
+    "elsewhere",  # other uses: speech, remote devices, stretched contexts
 })  # fmt: skip
 """What rules mention and no configuration states: such a rule never fires by itself."""
 
@@ -33,6 +34,7 @@ def model_traits(model: ModelSpec) -> dict[str, Fact]:
     """Facts of the model's shape; `hybrid`: some layers keep a recurrent state instead of a KV cache."""
     return {
         "hybrid": model.layers_linear + model.layers_mamba2 + model.layers_conv > 0,
+        "mamba2": model.layers_mamba2 > 0,
         "mla": model.layers_mla > 0,
         "moe": model.is_moe,
         "sliding": model.layers_sliding > 0,

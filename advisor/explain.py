@@ -1,0 +1,92 @@
+"""Why a configuration is as fast and as large as it is, in a sentence or two.
+
+It owns the words; every number in them is the accounting's or the prediction's, and none is made up here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from advisor.config import PredictedFigures, Setup
+from advisor.memory import account
+from advisor.speed.roofline import DECODE_PARTS, decode_parts
+from advisor.speed.work import Work, work_of
+from knowledge.kv_types import KV_TYPES, normalise_kv_type
+from knowledge.units import BYTES_PER_GIB, format_mib, format_tokens, format_tps
+
+_LIMITS = {
+    "weights": "reading the weights from GPU memory",
+    "kv": "reading the KV cache",
+    "state": "reading and writing the recurrent state",
+    "flop": "arithmetic",
+    "host": "reading what lies in host RAM",
+    "link": "the links between the GPUs",
+}
+_GROUP = {
+    "weights": "weights", "experts": "weights", "kv": "kv", "state": "state",
+    "flop": "flop", "attention": "flop", "link": "link", "host": "host",
+}  # fmt: skip
+"""Parts of a decoding step that a person can do something about; fixed costs per layer are not among them."""
+
+
+def why(setup: Setup, figures: PredictedFigures) -> str:
+    """What limits the speed, what the context costs, and why the cache has its type."""
+    return " ".join(
+        part for part in (_speed(setup, figures), _context(setup, figures), _cache(setup)) if part
+    )
+
+
+def _limit(setup: Setup, depth: int, work: Work) -> str:
+    """The group of parts that takes most of an ideal decoding step at `depth`."""
+    groups: dict[str, float] = {}
+    times = decode_parts(setup, setup.launch.concurrency, depth, work)
+    for name, seconds in zip(DECODE_PARTS, times, strict=True):
+        if name in _GROUP:
+            groups[_GROUP[name]] = groups.get(_GROUP[name], 0.0) + seconds
+    return max(groups, key=lambda name: groups[name])
+
+
+def _speed(setup: Setup, figures: PredictedFigures) -> str:
+    launch, model, work = setup.launch, setup.model, work_of(setup)
+    if figures.decode_tps is None:
+        return ""
+    start, full = _limit(setup, launch.depth, work), _limit(setup, launch.ctx, work)
+    text = f"A decoding step reads {work.weight_bytes(launch.concurrency) / BYTES_PER_GIB:.1f} GiB of weights"
+    if model.is_moe:
+        text += f" ({model.active_params_b:.3g}B of {model.total_params_b:.3g}B parameters active per token)"
+    if figures.decode_tps_full_context is not None:
+        cache = launch.concurrency * work.kv_bytes(launch.ctx) / BYTES_PER_GIB
+        text += (
+            f" and, with {format_tokens(launch.ctx)} tokens in the cache, {cache:.1f} GiB of that:"
+            f" {format_tps(figures.decode_tps.value)} tok/s become"
+            f" {format_tps(figures.decode_tps_full_context.value)}"
+        )
+    limit = _LIMITS[start] if full == start else f"first {_LIMITS[start]}, then {_LIMITS[full]}"
+    return f"{text}. What limits it is {limit}."
+
+
+def _context(setup: Setup, figures: PredictedFigures) -> str:
+    """Where the memory goes: the context's share, and what is left."""
+    memory, launch = figures.memory, setup.launch
+    sequences = f" × {launch.concurrency}" if launch.concurrency > 1 else ""
+    text = f"{format_tokens(launch.ctx)}{sequences} tokens cost {format_mib(memory.kv_cache_mib)} of KV cache"
+    if memory.recurrent_state_mib >= 1:
+        text += f" and {format_mib(memory.recurrent_state_mib)} of recurrent state"
+    left = memory.available_mib - memory.total_mib
+    tail = f"{format_mib(left)} stay free" if left >= 0 else f"{format_mib(-left)} are missing"
+    if memory.host_mib > memory.weights_mib * 0.05 and (launch.n_cpu_moe or launch.n_gpu_layers is not None):
+        tail += f", and {format_mib(memory.host_mib)} lie in host RAM"
+    return f"{text} beside {format_mib(memory.weights_mib)} of weights; {tail}."
+
+
+def _cache(setup: Setup) -> str:
+    """Why a narrow cache: what the full-width one would need."""
+    launch = setup.launch
+    name = normalise_kv_type(launch.kv_type_k)
+    if name is None or KV_TYPES[name].bits >= 16:
+        return ""
+    wide = account(replace(setup, launch=launch.model_copy(update={"kv_type_k": "f16", "kv_type_v": "f16"})))
+    spare = wide.available_mib - wide.total_mib
+    if spare < 0:
+        return f"The cache is {name} because f16 would lack {format_mib(-spare)}."
+    return f"The cache is {name}, which is read faster; with f16 {format_mib(spare)} would stay free."
