@@ -302,6 +302,7 @@ ROWS = {
     "granite4.1-3b": "ibm-granite/granite-4.1-3b",
     "LFM2.5-2.6B": "LiquidAI/LFM2-2.6B",
     "LFM2.5-8B-A1B": "LiquidAI/LFM2-8B-A1B",
+    "Nemotron-3-Puzzle-75B-A9B": "nvidia/NVIDIA-Nemotron-Labs-3-Puzzle-75B-A9B",
     "dots.llm1.inst": "rednote-hilab/dots.llm1.inst",
     "internlm-20b": "internlm/internlm-20b",
     "Laguna-XS-2.1": "poolside/Laguna-XS-2.1",

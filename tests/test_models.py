@@ -25,6 +25,7 @@ APPROXIMATE = {
     "deepseek-ai/DeepSeek-V4-Pro": (0.03, 0.9),
     "moonshotai/Kimi-K3": (1.0, 0.5),  # latent experts are smaller than their width says
     "nvidia/NVIDIA-Nemotron-3-Super-120B-A12B": (3.0, 1.2),  # latent experts
+    "nvidia/NVIDIA-Nemotron-Labs-3-Puzzle-75B-A9B": (6.0, 2.0),  # latent experts, fewer in some layers
     "meta-models/Muse-Glimmer-30B": (0.055, 0.055),  # output gate of the attention
     "arcee-ai/Trinity-Mini": (0.015, 0.09),  # output gate of the attention
 }
