@@ -8,11 +8,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from advisor.config import Request
+from advisor.engines import ENGINES, engine_named
 from advisor.engines.repos import repo_of
 from advisor.engines.traits import compute_capability
 from knowledge.catalog import Catalog
+from knowledge.errors import UnsupportedError, UsageError
 from knowledge.kv_types import normalise_kv_type
 from knowledge.schema import Gpu, ModelSpec, Quant
+from knowledge.units import format_tokens
 from knowledge.weights import NATIVE_MXFP4
 
 _GGUF = ("Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "IQ4_XS", "Q3_K_M", "Q2_K")
@@ -34,23 +37,73 @@ _VLLM_AMD_FORMATS = ("BF16", "FP8")
 """AWQ and GPTQ on ROCm depend on card and version (rule R11): not proposed, accepted when asked for."""
 _VLLM_GFX = ("gfx90a", "gfx942", "gfx950", "gfx1100", "gfx1101", "gfx1200", "gfx1201", "gfx1150", "gfx1151")
 """AMD targets that vLLM builds for: https://docs.vllm.ai/en/latest/getting_started/installation/gpu.html"""
+_VLLM_LEAST_SM = 75
 _FP8_KV_MIN_SM = 80
+_ONLY = {
+    "llama.cpp": ("parallel", "kv_unified", "flash_attn", "ubatch", "ngl", "n_cpu_moe"),
+    "vllm": ("tensor_parallel", "gpu_memory_utilization", "max_num_seqs", "max_num_batched_tokens"),
+}
+"""Options of the request that one engine has and the other lacks."""
 _GENERIC_FAMILY = "generic"
 
 
+def check_options(request: Request) -> None:
+    """Refuse options that contradict each other.
+
+    Raises:
+        UsageError: naming the option and what to write instead.
+    """
+    if request.weights_gib is not None and (request.quant is None or request.model is None):
+        raise UsageError("--weights-gib is the size of one file", "name its --model and --quant too")
+    if request.depth > request.ctx:
+        deep, ctx = format_tokens(request.depth), format_tokens(request.ctx)
+        raise UsageError(f"--depth {deep} is more than --ctx {ctx} holds", f"write --ctx {deep} or more")
+    if (request.tensor_parallel or 1) > request.gpu_count:
+        raise UsageError(
+            f"--tp {request.tensor_parallel} needs as many GPUs", f"write --gpu {request.tensor_parallel}x…"
+        )
+
+
 def engines_for(gpu: Gpu, request: Request) -> tuple[str, ...]:
-    """Engines that run on the device, preferred first: the asked one only, where one is.
+    """Engines that run on the device and have the asked options, preferred first.
 
     vLLM serves several users better, llama.cpp gets most out of a card for one.
+
+    Raises:
+        UnsupportedError: an unknown engine, or one without an option that was asked for.
+        UsageError: options of different engines together, or a version without its engine.
     """
+    asked = {engine: [name for name in names if _given(request, name)] for engine, names in _ONLY.items()}
     if request.engine is not None:
-        return (request.engine,)
-    sm = compute_capability(gpu)
-    offloads = request.ngl is not None or request.n_cpu_moe is not None
-    if offloads or not ((sm is not None and sm >= 75) or gpu.compute_capability in _VLLM_GFX):
-        return ("llama.cpp",)
+        engine = engine_named(request.engine)
+        foreign = [name for other, names in asked.items() if other != engine for name in names]
+        if foreign:
+            raise UnsupportedError(f"{engine} has no {_option(foreign[0])}", "leave it out")
+        return (engine,)
+    if request.engine_version is not None:
+        raise UsageError("--engine-version needs --engine", f"add --engine {ENGINES[0]}")
+    if all(asked.values()):
+        pair = " and ".join(_option(names[0]) for names in asked.values())
+        raise UsageError(f"{pair} belong to different engines", "leave one out")
+    wanted = [engine for engine in ENGINES if not any(asked[other] for other in ENGINES if other != engine)]
+    if not _runs_vllm(gpu):
+        wanted = [engine for engine in wanted if engine != "vllm"]
     many = request.concurrency > 1 or request.goal == "throughput"
-    return ("vllm", "llama.cpp") if many else ("llama.cpp", "vllm")
+    return tuple(sorted(wanted, key=lambda engine: (engine == "vllm") != many))
+
+
+def _runs_vllm(gpu: Gpu) -> bool:
+    sm = compute_capability(gpu)
+    return (sm is not None and sm >= _VLLM_LEAST_SM) or gpu.compute_capability in _VLLM_GFX
+
+
+def _given(request: Request, name: str) -> bool:
+    value = getattr(request, name)
+    return value is not None and not (name == "tensor_parallel" and value == 1)
+
+
+def _option(name: str) -> str:
+    return "--tp" if name == "tensor_parallel" else f"--{name.replace('_', '-')}"
 
 
 def formats_for(

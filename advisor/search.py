@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from advisor.config import Host, LaunchConfig, Memory, Rejected, Request, Setup
 from advisor.engines.rules import apply
 from advisor.memory import account
-from advisor.options import engines_for, formats_for, is_last_resort, kv_pairs_for
+from advisor.options import check_options, engines_for, formats_for, is_last_resort, kv_pairs_for
 from advisor.risk import oom_probability
 from knowledge.catalog import Catalog
 from knowledge.errors import UnknownNameError, UnsupportedError, UsageError
@@ -47,13 +47,15 @@ def candidates(request: Request, catalog: Catalog, models: Sequence[ModelSpec] |
 
     Raises:
         UnknownNameError: the GPU or model is not in the catalog.
-        UsageError: a context above a named model's maximum, a device whose memory is not known.
+        UsageError: a context above a named model's maximum, a device whose memory is not known, or options
+            that contradict each other; among them those of another engine (UnsupportedError).
     """
     gpu = catalog.gpus.get(request.gpu)
     if gpu is None:
         raise UnknownNameError("GPU", request.gpu, command="advisor gpus")
     if request.vram is None and gpu.memory_gib is None:
         raise UsageError(f"the memory of {gpu.name} is not known", "give it with --vram")
+    check_options(request)
     named = request.model is not None
     search = _Search(request, gpu, catalog, thorough=named)
     for model in _models(request, catalog) if models is None else models:
@@ -84,6 +86,7 @@ class _Search:
         self.rejected: list[Rejected] = []
         self.host = Host(request.vram_used, request.headless, request.ram, request.ram_bandwidth)
         self.vram_gib = request.vram or gpu.memory_gib or 0.0
+        self.engines = engines_for(gpu, request)
 
     def reject(self, model: ModelSpec, reason: str, **config: object) -> None:
         """Remember why something was left out."""
@@ -92,7 +95,7 @@ class _Search:
     def add(self, model: ModelSpec) -> None:
         """Add the model's configurations; across the catalog one reason per model says why there is none."""
         before, left_out = len(self.setups), len(self.rejected)
-        for engine in engines_for(self.gpu, self.request):
+        for engine in self.engines:
             formats = formats_for(engine, model, self.gpu, self.request, self.catalog)
             if not formats:
                 asked = self.request.quant or "any listed format"
@@ -167,7 +170,7 @@ class _Search:
             model=model.hf_id, quant=quant.name, weights_gib=asked.weights_gib,
             gpu=self.gpu.name, gpu_count=asked.gpu_count, vram_gib=self.vram_gib,
             engine=engine, engine_version=asked.engine_version, backend=asked.backend,
-            ctx=asked.ctx, depth=min(asked.depth, asked.ctx), prompt=min(asked.prompt, asked.ctx),
+            ctx=asked.ctx, depth=asked.depth, prompt=min(asked.prompt, asked.ctx),
             concurrency=asked.concurrency, flash_attn=asked.flash_attn is not False,
             n_gpu_layers=asked.ngl, n_cpu_moe=asked.n_cpu_moe or 0, ubatch=asked.ubatch or _UBATCH,
             spec_decode=asked.spec, gpu_memory_utilization=asked.gpu_memory_utilization,
@@ -184,6 +187,8 @@ class _Search:
         """Why the setup cannot be recommended; empty when it can."""
         if setup.launch.spec_decode == "mtp" and not setup.model.has_mtp:
             return f"{setup.model.name} has no draft (MTP) head"
+        if setup.launch.n_cpu_moe and not setup.model.is_moe:
+            return f"{setup.model.name} has no experts to keep on the CPU"
         try:
             shortage = self._shortage(setup, account(setup))
         except UnsupportedError as error:

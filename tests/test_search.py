@@ -69,7 +69,7 @@ FIXED = [
         lambda s: s.launch.kv_type_k == s.launch.kv_type_v == "q8_0",
     ),
     ({"kv_type_k": "q8_0"}, lambda s: s.launch.kv_type_v == "q8_0"),
-    ({"ubatch": 1024}, lambda s: s.launch.ubatch == 1024 or s.launch.engine == "vllm"),
+    ({"ubatch": 1024}, lambda s: s.launch.ubatch == 1024),
     ({"parallel": 2, "engine": "llama.cpp"}, lambda s: s.launch.parallel == 2 and s.launch.kv_unified),
     ({"ngl": 20}, lambda s: s.launch.n_gpu_layers == 20),
     ({"flash_attn": False, "engine": "llama.cpp"}, lambda s: not s.launch.flash_attn),
@@ -135,6 +135,34 @@ def test_vllm_is_not_proposed_where_it_does_not_run():
     for gpu in ("M4 Max (40-core GPU)", "RX 6800 XT", "GTX 1060 6GB"):
         found = search(model="Qwen/Qwen3-8B", gpu=gpu, ctx=4096, quant=None)
         assert {setup.launch.engine for setup in found.setups} <= {"llama.cpp"}
+
+
+@pytest.mark.parametrize(
+    ("asked", "says"),
+    [
+        ({"engine": "tgi"}, "use one of"),
+        ({"engine": "vllm", "ubatch": 512}, "vllm has no --ubatch"),
+        ({"engine": "llama.cpp", "tensor_parallel": 2, "gpu_count": 2}, "llama.cpp has no --tp"),
+        ({"ngl": 10, "max_num_seqs": 4}, "different engines"),
+        ({"engine_version": "b9000"}, "needs --engine"),
+        ({"engine": "llama.cpp", "engine_version": "banana"}, "cannot tell how old"),
+        ({"weights_gib": 5.0}, "--quant"),
+        ({"depth": 9000, "ctx": 8192}, "--depth"),
+        ({"tensor_parallel": 2}, "as many GPUs"),
+        ({"quant": "Q4_K_M", "weights_gib": 400.0}, "cannot be"),
+        ({"kv_type_k": "q9"}, "q9"),
+    ],
+)
+def test_contradictions_are_refused_in_one_line(asked, says):
+    with pytest.raises(UsageError, match=says) as refusal:
+        search(model="Qwen/Qwen3-8B", **asked)
+    assert "\n" not in str(refusal.value)
+
+
+def test_experts_of_a_dense_model_cannot_be_moved():
+    found = search(model="Qwen/Qwen3-8B", n_cpu_moe=4)
+    assert not found.setups
+    assert "no experts" in found.rejected[0].reason
 
 
 def test_two_cards_are_used_together():
