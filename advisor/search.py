@@ -9,23 +9,23 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from advisor.config import Host, LaunchConfig, Memory, Rejected, Request, Setup
+from advisor.config import Memory, Rejected, Request, Setup
 from advisor.engines.rules import apply
 from advisor.memory import account
 from advisor.options import check_options, engines_for, formats_for, is_last_resort, kv_pairs_for
 from advisor.risk import oom_probability
+from advisor.setups import setup_for
 from knowledge.catalog import Catalog
 from knowledge.errors import UnknownNameError, UnsupportedError, UsageError
 from knowledge.schema import Gpu, ModelSpec, Quant
 from knowledge.units import BYTES_PER_MIB, MIB_PER_GIB, format_mib, format_tokens
-from knowledge.weights import best_weight_bytes
 
 KvPairs = Sequence[tuple[str, str]]
 
 _HOST_SHARE = 0.9
 """Share of the RAM that a model may take; the rest is the system's."""
-_UBATCH, _SMALL_UBATCH, _OFFLOAD_UBATCH = 512, 256, 2048
-"""llama.cpp's default; half of it where compute buffers are what does not fit; more where experts on the
+_SMALL_UBATCH, _OFFLOAD_UBATCH = 256, 2048
+"""Half of llama.cpp's default where compute buffers are what does not fit; more where experts on the
 host are streamed once per micro-batch, so that prompts wait for fewer transfers."""
 _FOUR_BIT = 5.0
 """Bits per weight under which a format counts as 4-bit: the usual compromise of speed and quality."""
@@ -84,7 +84,6 @@ class _Search:
         self.request, self.gpu, self.catalog, self.thorough = request, gpu, catalog, thorough
         self.setups: list[Setup] = []
         self.rejected: list[Rejected] = []
-        self.host = Host(request.vram_used, request.headless, request.ram, request.ram_bandwidth)
         self.vram_gib = request.vram or gpu.memory_gib or 0.0
         self.engines = engines_for(gpu, request)
 
@@ -154,30 +153,14 @@ class _Search:
             self.reject(model, reason, quant=quant.name, engine=engine)
 
     def _base(self, engine: str, model: ModelSpec, quant: Quant) -> Setup:
-        """The configuration before its open choices; what the request fixes is in it."""
+        """The configuration before its open choices, with room for the asked users and no more."""
         asked = self.request
-        slots: dict[str, object] = {}
+        setup = setup_for(asked, engine, model, quant, self.gpu, self.catalog)
         if engine == "llama.cpp":
             parallel = asked.parallel or asked.concurrency
             unified = asked.kv_unified if asked.kv_unified is not None else (parallel > 1 or None)
-            slots = {"parallel": parallel, "kv_unified": unified}
-        else:
-            slots = {"max_num_seqs": asked.max_num_seqs or asked.concurrency}
-            slots["tensor_parallel"] = asked.tensor_parallel or asked.gpu_count
-            if asked.spec != "none":
-                slots["prefix_caching"] = False  # with speculation hybrids corrupt it (rule R45)
-        launch = LaunchConfig(
-            model=model.hf_id, quant=quant.name, weights_gib=asked.weights_gib,
-            gpu=self.gpu.name, gpu_count=asked.gpu_count, vram_gib=self.vram_gib,
-            engine=engine, engine_version=asked.engine_version, backend=asked.backend,
-            ctx=asked.ctx, depth=asked.depth, prompt=min(asked.prompt, asked.ctx),
-            concurrency=asked.concurrency, flash_attn=asked.flash_attn is not False,
-            n_gpu_layers=asked.ngl, n_cpu_moe=asked.n_cpu_moe or 0, ubatch=asked.ubatch or _UBATCH,
-            spec_decode=asked.spec, gpu_memory_utilization=asked.gpu_memory_utilization,
-            max_num_batched_tokens=asked.max_num_batched_tokens, **slots,
-        )  # fmt: skip
-        weights = best_weight_bytes(model, quant, self.catalog, asked.weights_gib)
-        return Setup(launch, model, quant, weights, self.gpu, self.host)
+            return self._with(setup, parallel=parallel, kv_unified=unified)
+        return self._with(setup, max_num_seqs=asked.max_num_seqs or asked.concurrency)
 
     @staticmethod
     def _with(setup: Setup, **changes: object) -> Setup:

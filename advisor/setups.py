@@ -1,0 +1,82 @@
+"""One exact `Setup` from a request and its settled names: what stays open takes the engine's own default.
+
+`recommend` varies the result, `predict` takes it as it is; both start here, so that one configuration has one
+answer. It understands no free text (`advisor.asking`) and judges nothing.
+"""
+
+from __future__ import annotations
+
+from advisor.config import Host, LaunchConfig, Request, Setup
+from knowledge.catalog import Catalog
+from knowledge.schema import Gpu, ModelSpec, Quant
+from knowledge.weights import best_weight_bytes
+
+BACKENDS = ("cuda", "rocm", "vulkan", "metal", "sycl", "cpu")
+"""Compute backends that a build of an engine can have."""
+DEFAULT_BATCH, DEFAULT_UBATCH = 2048, 512
+"""llama.cpp's `--batch-size` and `--ubatch-size`."""
+
+
+def usual_backend(engine: str, gpu: Gpu) -> str:
+    """The backend that people run `engine` with on the device.
+
+    llama.cpp's Vulkan is the usual choice on AMD and Intel cards; vLLM has ROCm only (SYCL on Intel).
+    """
+    if gpu.kind == "cpu":
+        return "cpu"
+    vendor = gpu.vendor.lower()
+    if vendor in {"nvidia", "apple"}:
+        return "cuda" if vendor == "nvidia" else "metal"
+    if engine != "vllm":
+        return "vulkan"
+    return "rocm" if vendor == "amd" else "sycl"
+
+
+def setup_for(
+    request: Request, engine: str, model: ModelSpec, quant: Quant, gpu: Gpu, catalog: Catalog
+) -> Setup:
+    """The configuration that `request` describes for these names; `request.vram` or the card's own memory.
+
+    Open choices: f16 cache, all layers on the device, llama.cpp's automatic slots, and for vLLM tensors split
+    over every device asked for.
+
+    Raises:
+        UsageError: a stated file size that cannot be this model in this format.
+    """
+    paged = engine == "vllm"
+    ubatch = request.ubatch or DEFAULT_UBATCH
+    launch = LaunchConfig(
+        model=model.hf_id,
+        quant=quant.name,
+        weights_gib=request.weights_gib,
+        gpu=gpu.name,
+        gpu_count=request.gpu_count,
+        vram_gib=request.vram or gpu.memory_gib or 0.0,
+        engine=engine,
+        engine_version=request.engine_version,
+        backend=request.backend or usual_backend(engine, gpu),
+        ctx=request.ctx,
+        depth=request.depth,
+        prompt=min(request.prompt, request.ctx),
+        concurrency=request.concurrency,
+        kv_type_k=request.kv_type_k or "f16",
+        kv_type_v=request.kv_type_v or ((request.kv_type_k or "f16") if paged else "f16"),
+        flash_attn=request.flash_attn is not False,
+        n_gpu_layers=request.ngl,
+        n_cpu_moe=request.n_cpu_moe or 0,
+        parallel=request.parallel,
+        kv_unified=request.kv_unified,
+        batch=max(DEFAULT_BATCH, ubatch),
+        ubatch=ubatch,
+        tensor_parallel=request.tensor_parallel or (request.gpu_count if paged else 1),
+        spec_decode=request.spec,
+        gpu_memory_utilization=request.gpu_memory_utilization,
+        max_num_seqs=request.max_num_seqs,
+        max_num_batched_tokens=request.max_num_batched_tokens,
+        # with speculation, hybrids corrupt cached prefixes (rule R45)
+        prefix_caching=False if paged and request.spec != "none" else None,
+    )
+    host = Host(request.vram_used, request.headless, request.ram, request.ram_bandwidth)
+    return Setup(
+        launch, model, quant, best_weight_bytes(model, quant, catalog, request.weights_gib), gpu, host
+    )
