@@ -23,7 +23,7 @@ from knowledge.errors import UsageError
 from knowledge.ingest.report import Reject
 from knowledge.schema import Observation
 
-CHUNK_ROWS = 20_000
+CHUNK_ROWS = 10_000
 _TEXT_LIMIT = 300
 _REQUIRED = tuple(name for name, field in Observation.model_fields.items() if field.is_required())
 _WIDE_BOMS = (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)

@@ -15,12 +15,12 @@ import duckdb
 from knowledge.catalog import Catalog, default_catalog
 from knowledge.ingest.csv_rows import Chunk, CsvSource, open_csv, row_text
 from knowledge.ingest.identity import content_id
-from knowledge.ingest.plausibility import implausible
+from knowledge.ingest.plausibility import Judge
 from knowledge.ingest.report import MAX_LISTED, IngestReport, Reject
 from knowledge.ingest.resolving import Resolver
 from knowledge.ingest.validation import validate
 from knowledge.schema import Observation
-from knowledge.store.writer import FIELDS, Origin, Tally, Writer
+from knowledge.store.writer import FIELDS, Origin, Tally, Writer, transaction
 
 
 class Pipeline:
@@ -31,6 +31,7 @@ class Pipeline:
         self.report = IngestReport()
         self._writer = Writer(con)
         self._resolver = Resolver(catalog or default_catalog())
+        self._judge = Judge()
 
     def take_file(self, path: Path | str, origin: Origin, *, name: str | None = None) -> None:
         """Read one CSV (`-`: standard input) to its end; it is recorded as `name`.
@@ -52,7 +53,7 @@ class Pipeline:
 
     def take_chunk(self, chunk: Chunk, ingest_id: int, file: str) -> Tally:
         """Check and insert one chunk; every record ends in exactly one of four places."""
-        good, bad = validate([record.cells for record in chunk.records])
+        good, bad = validate(record.cells for record in chunk.records)
         rejects = list(chunk.rejects)
         for index, column, reason in bad:
             record = chunk.records[index]
@@ -76,7 +77,7 @@ class Pipeline:
             names.gpu and names.gpu.name,
             names.model and names.model.hf_id,
             names.quant and names.quant.name,
-            implausible(row, names),
+            self._judge.reason(row, names),
         ]
 
     def _count(self, tally: Tally, rejects: list[Reject], held: list[Reject]) -> None:
@@ -98,9 +99,8 @@ def take_files(
 ) -> IngestReport:
     """All files in one transaction: everything that can be taken in is, or (on any error) nothing is."""
     pipeline = Pipeline(con, catalog)
-    con.execute("begin")
-    for file in files:
-        name = Path(file).name if origin == "shipped" else None
-        pipeline.take_file(file, origin, name=name)
-    con.execute("commit")
+    with transaction(con):
+        for file in files:
+            name = Path(file).name if origin == "shipped" else None
+            pipeline.take_file(file, origin, name=name)
     return pipeline.report

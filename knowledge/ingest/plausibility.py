@@ -23,14 +23,68 @@ _PREFILL_SLACK = 1.3
 _SPECULATION = re.compile(r"mtp|eagle|draft|d-?flash|n-?gram|medusa|specul|lookahead", re.IGNORECASE)
 
 
-def implausible(row: Observation, names: Names) -> str:
-    """Why the row cannot be true, with figures, or '' when it can."""
-    if row.outcome == "ok" and not has_figure(row):
-        return "nothing was measured: no rate, no time, no memory"
-    if names.gpu is None:
-        return ""
-    devices = row.gpu_count or row.tp or 1
-    return _memory(row, names.gpu, devices) or _decode(row, names, devices) or _prefill(row, names, devices)
+class Judge:
+    """Weighs rows; remembers the sums it has done for each model and format."""
+
+    def __init__(self) -> None:
+        """Start with nothing remembered."""
+        self._bytes: dict[tuple[str, str | None, float | None], float | None] = {}
+        self._weights: dict[str, float] = {}
+
+    def reason(self, row: Observation, names: Names) -> str:
+        """Why the row cannot be true, with figures, or '' when it can."""
+        if row.outcome == "ok" and not has_figure(row):
+            return "nothing was measured: no rate, no time, no memory"
+        gpu, model = names.gpu, names.model
+        if gpu is None:
+            return ""
+        devices = row.gpu_count or (row.tp or 1) * (row.pp or 1)
+        reason = _memory(row, gpu, devices)
+        if model is not None and not reason:
+            reason = self._decode(row, gpu, model, names.quant, devices) or self._prefill(
+                row, gpu, model, devices
+            )
+        return reason
+
+    def _decode(self, row: Observation, gpu: Gpu, model: ModelSpec, quant: Quant | None, devices: int) -> str:
+        """One sequence cannot outrun bandwidth ÷ bytes read per token unless tokens are guessed ahead."""
+        rates = [row.decode_tps, 1000 / row.tpot_ms if row.tpot_ms else None]
+        if row.concurrency == 1:
+            rates.append(row.decode_tps_total)
+        rate = max((rate for rate in rates if rate), default=None)
+        if rate is None or gpu.bandwidth_gbps is None or row.offload not in {"", "full"}:
+            return ""
+        key = (model.hf_id, quant.name if quant else None, row.weights_gib)
+        if key not in self._bytes:
+            self._bytes[key] = bytes_per_token(model, quant, row.weights_gib)
+        read = self._bytes[key]
+        if read is None:
+            return ""
+        # What stays in the device's last cache from token to token need not be read again.
+        read = max(read - (gpu.l2_mib or 0) * BYTES_PER_MIB * devices, 1.0)
+        bound = gpu.bandwidth_gbps * 1e9 * devices / read
+        if rate <= bound * _DECODE_SLACK or speculates(row):
+            return ""
+        return (
+            f"{rate:.4g} tok/s for one sequence, but {devices} × {gpu.name} ({gpu.bandwidth_gbps:g} GB/s) "
+            f"can read the {read / 1e9:.3g} GB per token of {model.name} at most {bound:.4g} times a second"
+        )
+
+    def _prefill(self, row: Observation, gpu: Gpu, model: ModelSpec, devices: int) -> str:
+        """Prompt tokens cost 2 operations per weight; the silicon's best rate bounds them."""
+        rates = (gpu.fp16_tflops, gpu.fp8_tflops, gpu.fp4_tflops, gpu.int8_tops)
+        peak = max((rate for rate in rates if rate), default=None)
+        if row.prefill_tps is None or peak is None:
+            return ""
+        if model.hf_id not in self._weights:
+            self._weights[model.hf_id] = weights_per_prompt_token(model)
+        needed = 2 * self._weights[model.hf_id] * row.prefill_tps / 1e12
+        if needed <= peak * devices * _PREFILL_SLACK:
+            return ""
+        return (
+            f"{row.prefill_tps:.5g} prompt tok/s of {model.name} need {needed:.4g} TFLOPS; "
+            f"{devices} × {gpu.name} has {peak * devices:g}"
+        )
 
 
 def _memory(row: Observation, gpu: Gpu, devices: int) -> str:
@@ -43,50 +97,11 @@ def _memory(row: Observation, gpu: Gpu, devices: int) -> str:
     return f"{row.vram_used_gib:g} GiB used of {limit:g} GiB on {devices} × {gpu.name}"
 
 
-def _decode(row: Observation, names: Names, devices: int) -> str:
-    """One sequence cannot outrun bandwidth ÷ bytes read per token unless tokens are guessed ahead."""
-    gpu, model = names.gpu, names.model
-    rates = [row.decode_tps, 1000 / row.tpot_ms if row.tpot_ms else None]
-    if row.concurrency == 1:
-        rates.append(row.decode_tps_total)
-    rate = max((rate for rate in rates if rate), default=None)
-    if rate is None or gpu is None or model is None or gpu.bandwidth_gbps is None:
-        return ""
-    if row.offload not in {"", "full"} or speculates(row):
-        return ""
-    read = bytes_per_token(model, names.quant, row.weights_gib)
-    if read is None:
-        return ""
-    # What stays in the device's last cache from token to token need not be read again.
-    read = max(read - (gpu.l2_mib or 0) * BYTES_PER_MIB * devices, 1.0)
-    bound = gpu.bandwidth_gbps * 1e9 * devices / read
-    if rate <= bound * _DECODE_SLACK:
-        return ""
-    return (
-        f"{rate:.4g} tok/s for one sequence, but {devices} × {gpu.name} ({gpu.bandwidth_gbps:g} GB/s) can "
-        f"read the {read / 1e9:.3g} GB per token of {model.name} at most {bound:.4g} times a second"
-    )
-
-
-def _prefill(row: Observation, names: Names, devices: int) -> str:
-    """Prompt tokens cost 2 operations per weight they pass; the silicon's best rate bounds them."""
-    gpu, model = names.gpu, names.model
-    if row.prefill_tps is None or gpu is None or model is None:
-        return ""
-    rates = (gpu.fp16_tflops, gpu.fp8_tflops, gpu.fp4_tflops, gpu.int8_tops)
-    peak = max((rate for rate in rates if rate), default=None)
-    if peak is None:
-        return ""
+def weights_per_prompt_token(model: ModelSpec) -> float:
+    """Parameters that every prompt token is multiplied with; the head sees only the last one."""
     counts = parameter_counts(model)
-    head = counts.token_embd if counts.tied else counts.output  # only the last prompt token needs it
-    weights = counts.active(model.n_experts_used, model.n_experts) - head
-    needed = 2 * weights * row.prefill_tps / 1e12
-    if needed <= peak * devices * _PREFILL_SLACK:
-        return ""
-    return (
-        f"{row.prefill_tps:.5g} prompt tok/s of {model.name} need {needed:.4g} TFLOPS; "
-        f"{devices} × {gpu.name} has {peak * devices:g}"
-    )
+    head = counts.token_embd if counts.tied else counts.output
+    return counts.active(model.n_experts_used, model.n_experts) - head
 
 
 def speculates(row: Observation) -> bool:

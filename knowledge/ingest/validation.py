@@ -1,4 +1,4 @@
-"""From cells to `Observation`: every row by the schema, in bulk, with a plain reason for each misfit.
+"""From cells to `Observation`: every row by the schema, with a plain reason for each misfit.
 
 It knows the schema's rules and how to say them. Whether a valid row is believable is
 `knowledge.ingest.plausibility`'s question.
@@ -6,14 +6,12 @@ It knows the schema's rules and how to say them. Whether a valid row is believab
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
 from knowledge.schema import Observation
-
-_ADAPTER = TypeAdapter(list[Observation])
 
 _REASONS = {
     "missing": "is empty",
@@ -33,19 +31,18 @@ _LIMITS = {
 
 
 def validate(
-    rows: Sequence[dict[str, Any]],
+    rows: Iterable[dict[str, Any]],
 ) -> tuple[list[tuple[int, Observation]], list[tuple[int, str, str]]]:
     """Good rows as (index, observation) and bad ones as (index, column, reason), each index exactly once."""
-    try:
-        return list(enumerate(_ADAPTER.validate_python(rows))), []
-    except ValidationError as error:
-        bad: dict[int, tuple[int, str, str]] = {}
-        for detail in error.errors(include_url=False):
-            index, column = int(detail["loc"][0]), str(detail["loc"][1])
-            bad.setdefault(index, (index, column, _reason(dict(detail))))
-    kept = [index for index in range(len(rows)) if index not in bad]
-    good = _ADAPTER.validate_python([rows[index] for index in kept])
-    return list(zip(kept, good, strict=True)), list(bad.values())
+    good: list[tuple[int, Observation]] = []
+    bad: list[tuple[int, str, str]] = []
+    for index, cells in enumerate(rows):
+        try:
+            good.append((index, Observation.model_validate(cells)))
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            bad.append((index, str(first["loc"][0]), _reason(dict(first))))
+    return good, bad
 
 
 def _reason(detail: dict[str, Any]) -> str:

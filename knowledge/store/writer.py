@@ -95,6 +95,18 @@ class Held:
 
 
 @contextmanager
+def transaction(con: duckdb.DuckDBPyConnection) -> Iterator[None]:
+    """All of the block or none of it."""
+    con.begin()
+    try:
+        yield
+    except BaseException:
+        con.rollback()
+        raise
+    con.commit()
+
+
+@contextmanager
 def _as_csv(rows: Iterable[Sequence[Any]]) -> Iterator[str]:
     """A temporary CSV of these rows; an empty cell is NULL."""
     with tempfile.TemporaryDirectory(prefix="advisor-") as folder:
