@@ -1,4 +1,4 @@
-"""Taking a user's files into the store: all of them in one transaction, published at once.
+"""Taking a user's files into the store: all of them or none, published at once.
 
 It owns the order of things (look at every file, lock, copy, read, swap) and nothing of how each is done.
 """

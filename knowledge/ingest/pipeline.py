@@ -1,6 +1,7 @@
 """The one road of a row into the store: read → validate → weigh → tell apart → insert; nothing is lost.
 
-It works on a connection someone else opened (`knowledge.store.build`) and inside someone else's transaction.
+It works on a private copy of the store that someone else opened and will publish, or not, as a whole
+(`knowledge.store.build`); so it commits chunk by chunk, which keeps memory bounded.
 """
 
 from __future__ import annotations
@@ -10,8 +11,6 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import duckdb
-
 from knowledge.catalog import Catalog, default_catalog
 from knowledge.ingest.csv_rows import Chunk, CsvSource, open_csv, row_text
 from knowledge.ingest.identity import content_id
@@ -20,15 +19,17 @@ from knowledge.ingest.report import MAX_LISTED, IngestReport, Reject
 from knowledge.ingest.resolving import Resolver
 from knowledge.ingest.validation import validate
 from knowledge.schema import Observation
+from knowledge.store.connection import Connection
 from knowledge.store.writer import FIELDS, Origin, Tally, Writer, transaction
 
 
 class Pipeline:
     """Takes files and rows into one store, counting into one report."""
 
-    def __init__(self, con: duckdb.DuckDBPyConnection, catalog: Catalog | None = None) -> None:
+    def __init__(self, con: Connection, catalog: Catalog | None = None) -> None:
         """Prepare to write on `con`; names are resolved in `catalog` (default: the shipped facts)."""
         self.report = IngestReport()
+        self._con = con
         self._writer = Writer(con)
         self._resolver = Resolver(catalog or default_catalog())
         self._judge = Judge()
@@ -60,8 +61,9 @@ class Pipeline:
             rejects.append(Reject(file, record.line, column, reason, row_text(list(record.cells.values()))))
         rejects.sort(key=lambda reject: reject.line)
         rows = [self._row(observation, ingest_id, chunk.records[index].line) for index, observation in good]
-        tally, held = self._writer.write_rows(rows, limit=MAX_LISTED - len(self.report.held))
-        self._writer.write_rejects(ingest_id, [(r.line, r.column, r.reason, r.text) for r in rejects])
+        with transaction(self._con):
+            tally, held = self._writer.write_rows(rows, limit=MAX_LISTED - len(self.report.held))
+            self._writer.write_rejects(ingest_id, [(r.line, r.column, r.reason, r.text) for r in rejects])
         tally += Tally(rejected=len(rejects))
         self._count(tally, rejects, [Reject(file, row.line, None, row.reason, row.text) for row in held])
         return tally
@@ -92,15 +94,14 @@ class Pipeline:
 
 
 def take_files(
-    con: duckdb.DuckDBPyConnection,
+    con: Connection,
     files: Iterable[Path | str],
     origin: Origin,
     catalog: Catalog | None = None,
 ) -> IngestReport:
-    """All files in one transaction: everything that can be taken in is, or (on any error) nothing is."""
+    """All files, one after the other, into one report."""
     pipeline = Pipeline(con, catalog)
-    with transaction(con):
-        for file in files:
-            name = Path(file).name if origin == "shipped" else None
-            pipeline.take_file(file, origin, name=name)
+    for file in files:
+        name = Path(file).name if origin == "shipped" else None
+        pipeline.take_file(file, origin, name=name)
     return pipeline.report

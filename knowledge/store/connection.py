@@ -20,6 +20,9 @@ from knowledge.errors import StoreError
 from knowledge.paths import home_dir
 from knowledge.store.fingerprint import data_fingerprint
 
+Connection = duckdb.DuckDBPyConnection
+"""What the rest of the house calls an open database; only this room imports duckdb."""
+
 SCHEMA_VERSION = 1
 STORE_NAME = "store.duckdb"
 BUILD_WAIT_SECONDS = 20.0

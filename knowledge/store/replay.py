@@ -13,7 +13,7 @@ import duckdb
 
 from knowledge.ingest.csv_rows import CHUNK_ROWS, Chunk, Record
 from knowledge.ingest.pipeline import Pipeline
-from knowledge.store.writer import FIELDS, Tally, Writer, transaction
+from knowledge.store.writer import FIELDS, Tally, Writer
 
 USER_INGESTS_SQL = """
 select ingest_id, file, sha256, ingested_at from old.ingests where origin = 'user' order by ingest_id
@@ -42,15 +42,14 @@ def replay_user_rows(con: duckdb.DuckDBPyConnection, live: Path) -> None:
     escaped = str(live).replace("'", "''")
     con.execute(f"attach '{escaped}' as old (read_only)")
     pipeline, writer = Pipeline(con), Writer(con)
-    with transaction(con):
-        for old_id, file, sha256, at in con.execute(USER_INGESTS_SQL).fetchall():
-            new_id = writer.next_ingest()
-            con.execute(COPY_REJECTS_SQL, {"new_id": new_id, "old_id": old_id})
-            rejected = con.execute(COUNT_REJECTS_SQL, {"old_id": old_id}).fetchall()[0][0]
-            tally = Tally(rejected=rejected)
-            for chunk in _old_chunks(con, old_id):
-                tally += pipeline.take_chunk(chunk, new_id, file)
-            writer.finish(new_id, file, sha256, "user", at, tally)
+    for old_id, file, sha256, at in con.execute(USER_INGESTS_SQL).fetchall():
+        new_id = writer.next_ingest()
+        con.execute(COPY_REJECTS_SQL, {"new_id": new_id, "old_id": old_id})
+        rejected = con.execute(COUNT_REJECTS_SQL, {"old_id": old_id}).fetchall()[0][0]
+        tally = Tally(rejected=rejected)
+        for chunk in _old_chunks(con, old_id):
+            tally += pipeline.take_chunk(chunk, new_id, file)
+        writer.finish(new_id, file, sha256, "user", at, tally)
     con.execute("detach old")
 
 

@@ -118,7 +118,7 @@ def _as_csv(rows: Iterable[Sequence[Any]]) -> Iterator[str]:
 
 
 class Writer:
-    """One writing session on one connection; whoever makes it also owns the transaction."""
+    """One writing session on one connection; whoever makes it also owns the transactions."""
 
     def __init__(self, con: duckdb.DuckDBPyConnection) -> None:
         """Learn the column types from the store itself, so that they are written down once."""
