@@ -80,3 +80,35 @@ def setup_for(
     return Setup(
         launch, model, quant, best_weight_bytes(model, quant, catalog, request.weights_gib), gpu, host
     )
+
+
+def options_of(launch: LaunchConfig) -> dict[str, str | int | float | None]:
+    """The options that ask for exactly this configuration, by their names; None for those left out."""
+    return {
+        "model": launch.model.rsplit("/", 1)[-1],
+        "quant": launch.quant,
+        "weights_gib": launch.weights_gib,
+        "gpu": launch.gpu,
+        "gpu_count": launch.gpu_count if launch.gpu_count > 1 else None,
+        "vram": f"{launch.vram_gib:g}",
+        "engine": launch.engine,
+        "engine_version": launch.engine_version,
+        "backend": launch.backend,
+        "ctx": launch.ctx,
+        "depth": launch.depth or None,
+        "prompt": launch.prompt,
+        "concurrency": launch.concurrency if launch.concurrency > 1 else None,
+        "kv_type_k": launch.kv_type_k,
+        "kv_type_v": launch.kv_type_v,
+        "parallel": launch.parallel,
+        "kv_unified": None if launch.kv_unified is None else "on" if launch.kv_unified else "off",
+        "flash_attn": None if launch.flash_attn else "off",
+        "ubatch": launch.ubatch if launch.engine != "vllm" and launch.ubatch != DEFAULT_UBATCH else None,
+        "ngl": None if launch.n_gpu_layers is None else str(launch.n_gpu_layers),
+        "n_cpu_moe": launch.n_cpu_moe or None,
+        "tensor_parallel": launch.tensor_parallel if launch.tensor_parallel > 1 else None,
+        "gpu_memory_utilization": launch.gpu_memory_utilization,
+        "max_num_seqs": launch.max_num_seqs,
+        "max_num_batched_tokens": launch.max_num_batched_tokens,
+        "spec": launch.spec_decode if launch.spec_decode != "none" else None,
+    }

@@ -1,0 +1,51 @@
+"""`advisor recommend` and `advisor predict`: the questions the program exists for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import typer
+
+from advisor.cli.options import EXACT, RANKING, AsJson, asking
+from knowledge.errors import NothingFitsError
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the program."""
+    app.command()(recommend)
+    app.command()(predict)
+
+
+@asking([*EXACT[:4], *RANKING, *EXACT[4:]])
+def recommend(*, as_json: AsJson = False, **options: Any) -> None:
+    """Rank launch configurations: what to run, with which command, how fast, how safe.
+
+    Without --model the whole catalog is ranked: what is worth running on this card at this context.
+    Example: advisor recommend --gpu 4090 --ctx 200k
+    """
+    from advisor import render, service  # noqa: PLC0415 - `--help` must not load them
+
+    found = service.recommend(**options)
+    render.tell(found.recommendations[:1])
+    if as_json:
+        render.print_json(found)
+    elif found.recommendations:
+        render.print_recommendation(found)
+    if not found.recommendations:
+        raise NothingFitsError(*render.nothing_fits(found))
+
+
+@asking(EXACT)
+def predict(*, as_json: AsJson = False, **options: Any) -> None:
+    """Predict one exact configuration: what is left out takes the engine's own default.
+
+    Example: advisor predict --model qwen3.5-9b --quant Q4_K_M --gpu 3060 --ctx 64k
+    """
+    from advisor import render, service  # noqa: PLC0415 - `--help` must not load them
+
+    prediction = service.predict(**options)
+    render.tell([prediction])
+    if as_json:
+        render.print_json(prediction)
+    else:
+        render.print_prediction(prediction)

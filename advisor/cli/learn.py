@@ -1,0 +1,50 @@
+"""Commands that change what is known, or measure it: ingest, train, evaluate; and the page."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from advisor.cli.options import AsJson
+from knowledge.errors import IngestRejectedError
+
+Files = Annotated[
+    list[str], typer.Argument(metavar="FILE...", help="CSV files of measured runs; - is standard input.")
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the program."""
+    for command in (ingest, ui):
+        app.command()(command)
+
+
+def ingest(
+    files: Files,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Report, but keep nothing.")] = False,
+    file_format: Annotated[
+        str, typer.Option("--format", metavar="FORMAT", help="csv is the only one yet.")
+    ] = "csv",
+    as_json: AsJson = False,
+) -> None:
+    """Add your own measured runs to the store; reading a file twice adds nothing."""
+    from advisor import service, tables  # noqa: PLC0415 - `--help` must not load them
+
+    report = service.ingest(files, dry_run=dry_run, file_format=file_format)
+    tables.show(report, as_json=as_json)
+    if report.rejected or report.quarantined:
+        raise IngestRejectedError(
+            f"{report.rejected} rows rejected and {report.quarantined} quarantined of {report.read}",
+            "the others are in" if report.added else "",
+        )
+
+
+def ui(
+    port: Annotated[str, typer.Option("--port", metavar="N", help="Port to listen on.")] = "8501",
+    host: Annotated[str, typer.Option("--host", metavar="NAME", help="Address to listen on.")] = "localhost",
+) -> None:
+    """Open the page in a browser (runs until it is interrupted)."""
+    from advisor import service  # noqa: PLC0415 - `--help` must not load it
+
+    raise typer.Exit(service.serve_page(host, port))

@@ -1,0 +1,135 @@
+"""What changes what is known, and what checks it: ingest, train, evaluate, doctor.
+
+It loads scikit-learn (through `advisor.training`) and the store only when asked; it owns no formats, no
+fitting and no figures.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+
+from advisor.listings import Check, Health, Ingested, Reject
+from knowledge.errors import AdvisorError, StoreError, UsageError
+from knowledge.paths import app_path, home_dir, store_path
+
+_CATALOG_FILES = ("gpus", "models", "quants", "flags", "release_notes", "rules", "quality")
+
+
+def ingest(files: Sequence[Path | str], *, dry_run: bool = False, file_format: str = "csv") -> Ingested:
+    """Add CSV files of measured runs (`-`: standard input) to the user's store, in one transaction.
+
+    Raises:
+        UsageError: a path that is no CSV of ours; nothing is added then.
+        StoreError: the store is locked, cannot be written or is newer; nothing is added then.
+    """
+    if file_format != "csv":
+        raise UsageError(f"format {file_format!r} cannot be read", "use --format csv")
+    from knowledge.ingest.files import ingest_files  # noqa: PLC0415 - duckdb is loaded only when it is needed
+
+    report = ingest_files(files, dry_run=dry_run)
+    return Ingested(
+        read=report.read,
+        added=report.added,
+        duplicates=report.duplicates,
+        rejected=report.rejected,
+        quarantined=report.quarantined,
+        rejects=[Reject(**asdict(reject)) for reject in report.rejects],
+        quarantine=[Reject(**asdict(reject)) for reject in report.held],
+        effect={
+            "dry_run": dry_run,
+            "store": str(store_path()),
+            "next": "advisor train" if report.added and not dry_run else None,
+        },
+    )
+
+
+def serve_page(host: str, port: str) -> int:
+    """Run the page until it is interrupted; its exit code.
+
+    Raises:
+        UsageError: a port that is none.
+        AdvisorError: the page is not installed.
+    """
+    if not port.isdecimal() or not 0 < int(port) < 65536:
+        raise UsageError(f"--port {port!r} is not a port", "write for example --port 8501")
+    where = ["--server.address", host, "--server.port", port]
+    page = ["-m", "streamlit", "run", _page(), *where, "--browser.gatherUsageStats", "false"]
+    return subprocess.call([sys.executable, *page])  # noqa: S603 - our own page; no shell is involved
+
+
+def doctor() -> Health:
+    """What this installation has to work with; nothing is repaired."""
+    parts: tuple[tuple[str, Callable[[], str]], ...] = (
+        ("versions", _versions),
+        ("facts", _facts),
+        ("speed model", _speed_model),
+        ("home", _home),
+        ("store", _store),
+        ("page", _page),
+    )
+    checks, codes = [], []
+    for name, look in parts:
+        try:
+            checks.append(Check(name=name, ok=True, detail=look()))
+        except AdvisorError as error:
+            checks.append(Check(name=name, ok=False, detail=str(error)))
+            codes.append(error.exit_code)
+    return Health(exit_code=codes[0] if codes else 0, checks=checks)
+
+
+def _versions() -> str:
+    packages = ("duckdb", "numpy", "pydantic", "scikit-learn", "streamlit", "typer")
+    parts = [f"Python {platform.python_version()}", *(f"{name} {version(name)}" for name in packages)]
+    return f"advisor {version('advisor')}; {', '.join(parts)}"
+
+
+def _facts() -> str:
+    from knowledge.catalog import default_catalog  # noqa: PLC0415 - a facts file that cannot be read is a finding
+
+    catalog = default_catalog()
+    return ", ".join(f"{len(getattr(catalog, name))} {name.replace('_', ' ')}" for name in _CATALOG_FILES)
+
+
+def _speed_model() -> str:
+    from advisor.speed.model import load_model  # noqa: PLC0415 - numpy is loaded only when it is needed
+
+    model = load_model()
+    return f"fitted on {sum(n for key, n in model.counts.items() if key.endswith('|||'))} runs"
+
+
+def _home() -> str:
+    folder = home_dir()
+    nearest = next((path for path in (folder, *folder.parents) if path.exists()), folder)
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK):
+        raise StoreError(
+            f"the data folder {folder} cannot be written", "point ADVISOR_HOME at a folder that can"
+        )
+    return str(folder)
+
+
+def _store() -> str:
+    from knowledge.store import queries  # noqa: PLC0415 - duckdb is loaded only when it is needed
+    from knowledge.store.connection import open_store, plain_errors  # noqa: PLC0415 - as above
+
+    with open_store() as store, plain_errors(store.path):
+        counts = queries.counts(store.con)
+        note = f" ({store.note})" if store.note else ""
+    return (
+        f"{counts['observations']} runs ({counts['user']} of them yours) of {counts['sources']} sources; "
+        f"kept apart: {counts['quarantined']} implausible, {counts['duplicates']} duplicate, "
+        f"{counts['rejected']} rejected; of an unknown GPU {counts['unknown_gpu']}, "
+        f"of an unknown model {counts['unknown_model']}{note}"
+    )
+
+
+def _page() -> str:
+    if not app_path().is_file():
+        raise AdvisorError("the page is not installed", "install advisor again")
+    return str(app_path())

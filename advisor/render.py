@@ -1,0 +1,264 @@
+"""Answers as text for people: the ranked table, and one configuration explained. JSON for programs.
+
+It owns words, columns and units and computes nothing. Lists are `advisor.tables`'. Colour and width are the
+terminal's; commands and addresses are printed on lines of their own and never broken.
+"""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from pydantic import BaseModel
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from advisor.asking import flag_of
+from advisor.config import Evidence, Interval, LaunchConfig, Memory, Prediction, Recommendation
+from advisor.setups import options_of
+from knowledge.units import MIB_PER_GIB, format_mib, format_tokens, format_tps
+
+_PARTS = (
+    ("weights", "weights_mib"),
+    ("KV cache", "kv_cache_mib"),
+    ("recurrent state", "recurrent_state_mib"),
+    ("compute buffers", "compute_mib"),
+    ("context and libraries", "overhead_mib"),
+)
+_BASIS = {
+    "measured": "measured on this card with this model",
+    "interpolated": "between measured runs of this card and of this model",
+    "extrapolated": "beyond what was measured: the interval is wide",
+    "physics": "from physics alone: nothing like it was measured",
+}
+_MIN_SHOWN_RISK = 0.001
+_ABOUT_THE_HOST = ("vram_used", "ram", "ram_bandwidth")
+
+
+def console() -> Console:
+    """Standard output, without guesses at what deserves a colour."""
+    return Console(highlight=False)
+
+
+def print_json(answer: BaseModel) -> None:
+    """The answer as one JSON object."""
+    sys.stdout.write(answer.model_dump_json(indent=2) + "\n")
+
+
+def tell(predictions: Iterable[Prediction]) -> None:
+    """Say on standard error what the store had to say."""
+    for prediction in predictions:
+        for warning in prediction.warnings:
+            if warning.rule == "store":
+                sys.stderr.write(f"note: {' '.join(warning.text.split())}\n")
+
+
+def nothing_fits(found: Recommendation) -> tuple[str, str]:
+    """Why the list is empty: message and hint."""
+    request = found.request
+    where = f"{request['gpu']} at {format_tokens(request['ctx'])} tokens of context"
+    last = found.rejected[-1] if found.rejected else None
+    named = [str(last.config[key]) for key in ("model", "quant") if key in last.config] if last else []
+    nearest = f": {' '.join(named)}: {last.reason}" if last else ""
+    return f"nothing fits {where}{nearest}", "try a smaller --ctx or --model, or --ram to use host memory"
+
+
+def print_recommendation(found: Recommendation) -> None:
+    """The ranked table, then the first configuration in full."""
+    out = console()
+    request, best = found.request, found.recommendations[0]
+    many = best.config.concurrency > 1
+    users = f" for {best.config.concurrency} users" if many else ""
+    out.print(
+        f"[bold]{_gpus(best.config)}[/] ({best.config.vram_gib:g} GiB), "
+        f"{format_tokens(best.config.ctx)} tokens of context{users}; ordered by goal: {request['goal']}\n"
+    )
+    table = _table()
+    table.add_column("#\n", justify="right")
+    table.add_column("model\nformat · engine · KV cache", ratio=1, overflow="fold")
+    table.add_column("tok/s\nnow", justify="right", no_wrap=True)
+    table.add_column(f"at {format_tokens(best.config.ctx)}\n(80 %)", justify="right", no_wrap=True)
+    if many:
+        table.add_column("total\n(80 %)", justify="right", no_wrap=True)
+    table.add_column("prefill\ntok/s", justify="right", no_wrap=True)
+    table.add_column("GiB\nof", justify="right", no_wrap=True)
+    table.add_column("OOM\nrisk", justify="right", no_wrap=True)
+    for place, item in enumerate(found.recommendations, start=1):
+        figures = item.prediction
+        model = Text(_short(item.config.model), style="bold" if place == 1 else "")
+        cells: list[str | Text] = [
+            str(place),
+            model + Text(f"\n{_format(item.config)}", style="dim not bold"),
+            _two_lines(figures.decode_tps),
+            _two_lines(figures.decode_tps_full_context),
+            *([_two_lines(figures.decode_tps_total)] if many else []),
+            format_tps(figures.prefill_tps.value if figures.prefill_tps else None),
+            f"{figures.memory.total_mib / MIB_PER_GIB:.1f}\n{figures.memory.available_mib / MIB_PER_GIB:.1f}",
+            _risk(figures.oom_probability),
+        ]
+        table.add_row(*cells)
+    out.print(table)
+    out.print("\n[bold]The first of them[/]\n")
+    print_prediction(best)
+    if len(found.recommendations) > 1:
+        out.print("The others in full:", style="dim")
+        _verbatim(out, f"  {predict_command(found.recommendations[1], request)}")
+
+
+def print_prediction(item: Prediction) -> None:
+    """One configuration in full: command, figures, memory, why, measured runs, warnings, release notes."""
+    out = console()
+    config, figures = item.config, item.prediction
+    out.print(f"[bold]{_short(config.model)}[/] {_format(config)}, on {_gpus(config)}\n")
+    words = [*(f"{name}={shlex.quote(value)}" for name, value in item.env.items()), item.command]
+    _verbatim(out, f"  {' '.join(words)}\n")
+    if not figures.fits:
+        out.print("This does not fit.\n", style="bold red")
+    _print_figures(out, item)
+    _print_memory(out, figures.memory, figures.oom_probability)
+    out.print("Why", style="bold")
+    out.print(Padding(Text(item.why), (0, 0, 1, 2), expand=False))
+    _print_evidence(out, item.evidence)
+    for title, lines in (
+        ("Warnings", [(f"{w.text} [{w.rule}]", w.evidence_url) for w in item.warnings]),
+        ("Release notes", [(f"{n.engine} {n.version}: {n.claim}", n.evidence_url) for n in item.notes]),
+    ):
+        if lines:
+            out.print(title, style="bold")
+            for text, address in lines:
+                _bullet(out, text, address)
+            out.print()
+
+
+def _print_figures(out: Console, item: Prediction) -> None:
+    config, figures = item.config, item.prediction
+    rows = [
+        (f"decode, {_cached(config.depth)}", figures.decode_tps, "tok/s"),
+        (f"decode, {_cached(config.ctx)}", figures.decode_tps_full_context, "tok/s"),
+        (f"all {config.concurrency} users together", figures.decode_tps_total, "tok/s")
+        if config.concurrency > 1
+        else None,
+        (f"prefill of {_tokens(config.prompt)}", figures.prefill_tps, "tok/s"),
+        ("time to the first token", figures.ttft_ms, "ms"),
+    ]
+    table = _table(header=False)
+    for _ in range(3):
+        table.add_column(no_wrap=True)
+    table.columns[1].justify = "right"
+    for name, interval, unit in filter(None, rows):
+        value = "–" if interval is None else f"{format_tps(interval.value)} {unit}"
+        table.add_row(name, value, "" if interval is None else f"80 % within {_range(interval)}")
+    out.print("Speed", style="bold")
+    out.print(Padding(table, (0, 0, 0, 2), expand=False))
+    runs = f", {figures.support} runs" if figures.support else ""
+    out.print(f"  {_BASIS[figures.basis]}{runs}\n", style="dim")
+
+
+def _print_memory(out: Console, memory: Memory, risk: float) -> None:
+    per_gpu = " on the fullest GPU" if memory.per_gpu else ""
+    out.print(
+        f"[bold]Memory[/]{per_gpu}  {format_mib(memory.total_mib)} of {format_mib(memory.available_mib)} "
+        f"available; risk of running out: {_risk(risk)}"
+    )
+    table = _table(header=False)
+    table.add_column()
+    table.add_column(justify="right", no_wrap=True)
+    for name, field in _PARTS:
+        if getattr(memory, field) >= 1:
+            table.add_row(name, format_mib(getattr(memory, field)))
+    if memory.host_mib >= 1:
+        table.add_row("beside it, in host memory", format_mib(memory.host_mib), style="dim")
+    out.print(Padding(table, (0, 0, 1, 2), expand=False))
+
+
+def _print_evidence(out: Console, runs: Sequence[Evidence]) -> None:
+    if not runs:
+        return
+    out.print("Measured runs nearest to it", style="bold")
+    for run in runs:
+        figures = [
+            f"{format_tps(run.decode_tps)} tok/s" if run.decode_tps is not None else "",
+            f"prefill {format_tps(run.prefill_tps)}" if run.prefill_tps is not None else "",
+            f"{run.vram_used_gib:.1f} GiB used" if run.vram_used_gib is not None else "",
+        ]
+        when = f" ({run.observed_on})" if run.observed_on else ""
+        differs = (
+            f"; differs in {', '.join(run.differs_in)}" if run.differs_in else "; the same configuration"
+        )
+        _bullet(out, f"{', '.join(filter(None, figures))}{when}{differs}", run.source_url)
+    out.print()
+
+
+def predict_command(item: Prediction, request: Mapping[str, Any]) -> str:
+    """The `advisor predict` that gives this answer again."""
+    options = options_of(item.config) | {name: request[name] for name in _ABOUT_THE_HOST}
+    words = [word for name, value in options.items() if value for word in (flag_of(name), str(value))]
+    return shlex.join(["advisor", "predict", *words, *(["--headless"] if request["headless"] else [])])
+
+
+def _table(*, header: bool = True) -> Table:
+    return Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, show_header=header, header_style="dim")
+
+
+def _bullet(out: Console, text: str, address: str | None) -> None:
+    """A point of a list and where it comes from."""
+    grid = Table.grid(padding=(0, 1, 0, 0))
+    grid.add_row("  ·", Text(text))
+    out.print(grid)
+    if address:
+        _verbatim(out, f"    {address}", style="dim")
+
+
+def _verbatim(out: Console, text: str, style: str | None = None) -> None:
+    """A line that is printed whole, however long."""
+    out.print(Text(text), style=style, soft_wrap=True)
+
+
+def _gpus(config: LaunchConfig) -> str:
+    return f"{config.gpu_count} × {config.gpu}" if config.gpu_count > 1 else config.gpu
+
+
+def _short(model: str) -> str:
+    return model.rsplit("/", 1)[-1]
+
+
+def _format(config: LaunchConfig) -> str:
+    cache = config.kv_type_k
+    if config.kv_type_v != cache:
+        cache = f"{cache}/{config.kv_type_v}"
+    parts = [config.quant, config.engine, f"KV {cache}"]
+    if config.n_cpu_moe:
+        parts.append(f"{config.n_cpu_moe} layers' experts on the host")
+    if config.n_gpu_layers is not None:
+        parts.append(f"{config.n_gpu_layers} layers on the GPU")
+    return " · ".join(parts)
+
+
+def _tokens(tokens: int) -> str:
+    return f"{format_tokens(tokens)} tokens"
+
+
+def _cached(tokens: int) -> str:
+    return f"{_tokens(tokens)} in the cache" if tokens else "empty cache"
+
+
+def _range(interval: Interval) -> str:
+    return f"{format_tps(interval.low)}–{format_tps(interval.high)}"
+
+
+def _two_lines(interval: Interval | None) -> str:
+    return "–" if interval is None else f"{format_tps(interval.value)}\n{_range(interval)}"
+
+
+def _risk(probability: float) -> str:
+    if probability < _MIN_SHOWN_RISK:
+        return "<0.1 %"
+    return (
+        f"{probability:.1%}".replace("%", " %")
+        if probability < 0.1
+        else f"{probability:.0%}".replace("%", " %")
+    )

@@ -1,0 +1,108 @@
+"""The one door: what the command line, the page and `import advisor` may ask.
+
+Each function takes plain values, answers with a pydantic object whose `model_dump()` is the JSON contract,
+and prints nothing. It wires the rooms together and computes nothing of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Unpack
+
+from advisor.answer import answer
+from advisor.asking import Asked, Options, check_context, settled_quant, understand
+from advisor.config import Caution, Evidence, Prediction, Recommendation, Setup
+from advisor.estimate import predict_setup, predict_setups
+from advisor.learning import doctor, ingest, serve_page
+from advisor.lookup import flags, gpus, models, notes, observations, quants
+from advisor.options import check_options, engines_for
+from advisor.rank import rank
+from advisor.search import candidates
+from advisor.setups import setup_for
+from knowledge.catalog import Catalog, default_catalog
+from knowledge.errors import StoreError, UnsupportedError, UsageError
+
+__all__ = [
+    "doctor", "flags", "gpus", "ingest", "models", "notes", "observations", "predict", "quants", "recommend",
+    "serve_page",
+]  # fmt: skip
+
+
+def recommend(**options: Unpack[Options]) -> Recommendation:
+    """Ranked launch configurations for the options of the contract; an empty list when nothing fits.
+
+    Raises:
+        UsageError: an option that cannot be understood; UnknownNameError and UnsupportedError among them.
+    """
+    catalog = default_catalog()
+    asked = understand(options, catalog)
+    if asked.quant is not None and asked.quant.name not in catalog.quants:
+        raise UsageError(
+            f"{asked.quant.name} is a size of its own, no format to search with", "try: advisor predict"
+        )
+    found = candidates(asked.request, catalog)
+    figures = predict_setups(found.setups)
+    ranked, left_out = rank(zip(found.setups, figures, strict=True), asked.request, catalog)
+    predictions = [answer(item.setup, item.figures, catalog, asked.label) for item in ranked]
+    return Recommendation(
+        request=asked.request.model_dump(),
+        recommendations=with_evidence(predictions, [item.setup for item in ranked], catalog),
+        rejected=[*found.rejected, *left_out],
+    )
+
+
+def predict(**options: Unpack[Options]) -> Prediction:
+    """The figures of one exact configuration; what is not asked takes the engine's own default.
+
+    Raises:
+        UsageError: as `recommend`; also when model or quantization are not named, or a rule forbids it.
+    """
+    catalog = default_catalog()
+    asked = understand(options, catalog)
+    setup = exact_setup(asked, catalog)
+    prediction = answer(setup, predict_setup(setup), catalog, asked.label)
+    return with_evidence([prediction], [setup], catalog)[0]
+
+
+def exact_setup(asked: Asked, catalog: Catalog) -> Setup:
+    """The one configuration that is asked for.
+
+    Raises:
+        UsageError: something is missing, contradictory, above the model's context or not for this engine.
+    """
+    check_context(asked)
+    check_options(asked.request)
+    gpu = catalog.gpus[asked.request.gpu]
+    engines = engines_for(gpu, asked.request)
+    quant = settled_quant(asked, engines[0], catalog)
+    model = asked.model
+    engine = next((engine for engine in engines if engine in quant.engines), None)
+    if engine is None or model is None:
+        readers = [name for name in quant.engines if name in ("llama.cpp", "vllm")]
+        hint = f"use --engine {readers[0]}" if readers else "write another --quant"
+        raise UnsupportedError(f"{' and '.join(engines)} on {gpu.name} cannot run {quant.name}", hint)
+    return setup_for(asked.request, engine, model, quant, gpu, catalog)
+
+
+def with_evidence(
+    predictions: Sequence[Prediction], setups: Sequence[Setup], catalog: Catalog
+) -> list[Prediction]:
+    """The predictions with the measured runs nearest to each; a warning where no store can be read."""
+    try:
+        runs, said = _runs_near(setups, catalog) if setups else ([], "")
+    except StoreError as error:
+        runs, said = [[] for _ in setups], f"no measured runs are shown: {error}"
+    warning = [Caution(rule="store", text=said, evidence_url=None)] if said else []
+    return [
+        prediction.model_copy(update={"evidence": found, "warnings": [*prediction.warnings, *warning]})
+        for prediction, found in zip(predictions, runs, strict=True)
+    ]
+
+
+def _runs_near(setups: Sequence[Setup], catalog: Catalog) -> tuple[list[list[Evidence]], str]:
+    """The runs near each setup, and what the store has to say about itself."""
+    from advisor.evidence import nearest_runs  # noqa: PLC0415 - duckdb is loaded only when there is an answer
+    from knowledge.store.connection import open_store, plain_errors  # noqa: PLC0415 - as above
+
+    with open_store() as store, plain_errors(store.path):
+        return [nearest_runs(store, setup, catalog) for setup in setups], store.note

@@ -1,0 +1,159 @@
+"""Lists as tables for people: devices, models, formats, flags, release notes, runs, reports.
+
+It chooses the columns and computes nothing; `advisor.render` explains a configuration.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from advisor import listings
+from advisor.render import console, print_json
+from knowledge.units import format_tokens, format_tps
+
+Cells = Iterable[object]
+
+
+def show(answer: listings.Listing, *, as_json: bool) -> None:
+    """Print a look-up as its table, or as one JSON object."""
+    if as_json:
+        print_json(answer)
+        return
+    _PRINTERS[type(answer)](console(), answer)
+
+
+def _print_table(out: Console, columns: str, rows: Iterable[Cells], *, wide: int = 0) -> None:
+    """Rows under `columns` (a leading `>` aligns right); the column `wide` takes the room that is left."""
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
+    for index, name in enumerate(columns.split("|")):
+        table.add_column(
+            name.lstrip(">"),
+            justify="right" if name.startswith(">") else "left",
+            no_wrap=index != wide,
+            overflow="fold",
+            ratio=1 if index == wide else None,
+        )
+    count = 0
+    for row in rows:
+        table.add_row(*(Text("" if cell is None else str(cell)) for cell in row))
+        count += 1
+    if count:
+        out.print(table)
+    else:
+        out.print("nothing matches")
+
+
+def _gpus(out: Console, answer: listings.Gpus) -> None:
+    rows = (
+        (gpu.name, _number(gpu.memory_gib), _number(gpu.bandwidth_gbps), _number(gpu.fp16_tflops), gpu.arch)
+        for gpu in answer.gpus
+    )
+    _print_table(out, "device|>GiB|>GB/s|>fp16 TFLOPS|architecture", rows)
+
+
+def _models(out: Console, answer: listings.Models) -> None:
+    rows = (
+        (
+            model.name,
+            f"{model.total_params_b:.3g}",
+            f"{model.active_params_b:.3g}",
+            format_tokens(model.max_context) if model.max_context else "",
+            model.released,
+        )
+        for model in answer.models
+    )
+    _print_table(out, "model|>B|>active|>context|released", rows)
+
+
+def _quants(out: Console, answer: listings.Quants) -> None:
+    rows = (
+        (quant.name, f"{quant.bpw:.2f}", quant.family, " ".join(quant.engines)) for quant in answer.quants
+    )
+    _print_table(out, "format|>bits|family|engines", rows, wide=3)
+
+
+def _flags(out: Console, answer: listings.Flags) -> None:
+    rows = ((flag.engine, flag.flag, flag.since_version, flag.effect) for flag in answer.flags)
+    _print_table(out, "engine|flag|since|effect", rows, wide=3)
+
+
+def _notes(out: Console, answer: listings.Notes) -> None:
+    for note in answer.notes:
+        out.print(Text(f"{note.engine} {note.version} {note.released_on}".strip(), style="bold"))
+        out.print(Text(f"  {note.claim}"))
+        out.print(Text(f"  {note.evidence_url}", style="dim"), soft_wrap=True)
+    if not answer.notes:
+        out.print("nothing matches")
+
+
+def _observations(out: Console, answer: listings.Observations) -> None:
+    for row in answer.observations:
+        out.print(Text(_run_line(row)))
+        source = row.get("source_url") or f"{row['file']}:{row['line']}"
+        out.print(Text(f"  {source}", style="dim"), soft_wrap=True)
+    out.print(f"{len(answer.observations)} of {answer.total}", style="dim")
+
+
+def _run_line(row: Mapping[str, Any]) -> str:
+    if "reason" in row and "model" not in row:
+        return f"line {row['line']}: {row['reason']}"
+    setting = [
+        row["gpu"] if (row["gpu_count"] or 1) == 1 else f"{row['gpu_count']} × {row['gpu']}",
+        row["model"],
+        row["quant"],
+        " ".join(filter(None, (row["engine"], row["engine_version"]))),
+        "" if row["depth"] is None else f"depth {format_tokens(row['depth'])}",
+        "" if (row["concurrency"] or 1) == 1 else f"{row['concurrency']} users",
+    ]
+    figures = [
+        f"{name} {format_tps(row[field])}"
+        for name, field in (
+            ("decode", "decode_tps"),
+            ("total", "decode_tps_total"),
+            ("prefill", "prefill_tps"),
+        )
+        if row[field] is not None
+    ]
+    if row["outcome"] != "ok":
+        figures.append(row["outcome"])
+    reason = f" — {row['reason']}" if row.get("reason") else ""
+    return f"{', '.join(filter(None, setting))}: {', '.join(figures)}{reason}"
+
+
+def _ingested(out: Console, answer: listings.Ingested) -> None:
+    kept = " (nothing is kept: --dry-run)" if answer.effect["dry_run"] else ""
+    out.print(
+        f"read {answer.read} = added {answer.added} + duplicates {answer.duplicates} + "
+        f"rejected {answer.rejected} + quarantined {answer.quarantined}{kept}"
+    )
+    for reject in (*answer.rejects, *answer.quarantine):
+        column = f", {reject.column}" if reject.column else ""
+        out.print(Text(f"  {reject.file}:{reject.line}{column}: {reject.reason}"), soft_wrap=True)
+    if answer.effect["next"]:
+        out.print(f"to learn from them: {answer.effect['next']}")
+
+
+def _health(out: Console, answer: listings.Health) -> None:
+    for check in answer.checks:
+        out.print(Text(f"{'ok  ' if check.ok else 'FAIL'}  {check.name}: {check.detail}"), soft_wrap=True)
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:,.4g}"
+
+
+_PRINTERS: dict[type[listings.Listing], Callable[[Console, Any], None]] = {
+    listings.Gpus: _gpus,
+    listings.Models: _models,
+    listings.Quants: _quants,
+    listings.Flags: _flags,
+    listings.Notes: _notes,
+    listings.Observations: _observations,
+    listings.Ingested: _ingested,
+    listings.Health: _health,
+}
