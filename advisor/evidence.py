@@ -25,6 +25,8 @@ _CONSIDERED = 400
 _MODEL, _GPU, _ENGINE, _QUANT, _SPEC, _OFFLOAD, _CACHE = 8.0, 5.0, 1.0, 0.7, 1.5, 2.0, 0.3
 """What another model, device, engine, format … costs, before how unlike it is: the order in which they move
 the speed of a run. Another model costs more than everything on the same one."""
+_ROWS_PER_RUN = 12
+"""Rows in which a run's figures are looked for: decode and prefill, repeated over a few depths."""
 _UNSTATED = 0.5
 """Share of a cost when the run does not say."""
 _DEPTH_UNIT = 4096
@@ -32,24 +34,30 @@ _DEPTH_UNIT = 4096
 _FIGURES = ("decode_tps", "prefill_tps", "vram_used_gib")
 
 
-def nearest_runs(store: Store, setup: Setup, catalog: Catalog, limit: int = 5) -> list[Evidence]:
-    """At most `limit` successful runs of the model or on the device, nearest first; deterministic."""
-    rows = evidence_rows(
-        store.con,
-        model_id=setup.launch.model,
-        gpu_id=setup.gpu.name,
-        quant_id=setup.quant.name,
-        engine=setup.launch.engine,
-        limit=_CONSIDERED,
-    )
-    return nearest_of(rows, setup, catalog, limit)
+def nearest_runs(
+    store: Store, setups: Sequence[Setup], catalog: Catalog, limit: int = 5
+) -> list[list[Evidence]]:
+    """For each setup at most `limit` successful runs of the model or on the device, nearest first."""
+    rows: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for setup in setups:
+        names = (setup.launch.model, setup.gpu.name)
+        if names not in rows:  # configurations of one model share a look at the store
+            rows[names] = evidence_rows(
+                store.con,
+                model_id=names[0],
+                gpu_id=names[1],
+                quant_id=setup.quant.name,
+                engine=setup.launch.engine,
+                limit=_CONSIDERED,
+            )
+    return [nearest_of(rows[setup.launch.model, setup.gpu.name], setup, catalog, limit) for setup in setups]
 
 
 def nearest_of(rows: Sequence[Row], setup: Setup, catalog: Catalog, limit: int = 5) -> list[Evidence]:
     """The nearest of `rows`. Rows of one run that state different figures of it become one."""
     order = sorted(rows, key=lambda row: (distance(row, setup, catalog), -_day(row), str(row["id"])))
     runs: dict[tuple[object, ...], Evidence] = {}
-    for row in order:
+    for row in order[: limit * _ROWS_PER_RUN]:
         found = _evidence(row, setup)
         key = (found.source_url, *found.differs_in)
         known = runs.get(key)

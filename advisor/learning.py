@@ -12,7 +12,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from advisor.listings import Check, Health, Ingested, Reject
@@ -84,10 +84,18 @@ def doctor() -> Health:
     return Health(exit_code=codes[0] if codes else 0, checks=checks)
 
 
+def installed(package: str) -> str:
+    """The package with its version; a checkout that nobody installed has none."""
+    try:
+        return f"{package} {version(package)}"
+    except PackageNotFoundError:
+        return f"{package} (not installed)"
+
+
 def _versions() -> str:
     packages = ("duckdb", "numpy", "pydantic", "scikit-learn", "streamlit", "typer")
-    parts = [f"Python {platform.python_version()}", *(f"{name} {version(name)}" for name in packages)]
-    return f"advisor {version('advisor')}; {', '.join(parts)}"
+    parts = [f"Python {platform.python_version()}", *map(installed, packages)]
+    return f"{installed('advisor')}; {', '.join(parts)}"
 
 
 def _facts() -> str:

@@ -7,12 +7,17 @@ from __future__ import annotations
 
 from typing import Any
 
+from pydantic import ConfigDict
+
 from advisor.config import SCHEMA_VERSION, Answer
 from knowledge.schema import Flag, Gpu, ModelSpec, Quant, ReleaseNote
 
 
 class Listing(Answer):
     """Base of every look-up."""
+
+    # only one of these is ever used by a command: none is compiled before it is
+    model_config = ConfigDict(defer_build=True)
 
     schema_version: int = SCHEMA_VERSION
 

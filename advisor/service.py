@@ -105,4 +105,4 @@ def _runs_near(setups: Sequence[Setup], catalog: Catalog) -> tuple[list[list[Evi
     from knowledge.store.connection import open_store, plain_errors  # noqa: PLC0415 - as above
 
     with open_store() as store, plain_errors(store.path):
-        return [nearest_runs(store, setup, catalog) for setup in setups], store.note
+        return nearest_runs(store, setups, catalog), store.note

@@ -96,7 +96,7 @@ def _observations(out: Console, answer: listings.Observations) -> None:
         out.print(Text(_run_line(row)))
         source = row.get("source_url") or f"{row['file']}:{row['line']}"
         out.print(Text(f"  {source}", style="dim"), soft_wrap=True)
-    out.print(f"{len(answer.observations)} of {answer.total}", style="dim")
+    out.print(f"{len(answer.observations)} shown; the store holds {answer.total:,}", style="dim")
 
 
 def _run_line(row: Mapping[str, Any]) -> str:

@@ -21,6 +21,7 @@ def recommend(*, as_json: AsJson = False, **options: Any) -> None:
     """Rank launch configurations: what to run, with which command, how fast, how safe.
 
     Without --model the whole catalog is ranked: what is worth running on this card at this context.
+
     Example: advisor recommend --gpu 4090 --ctx 200k
     """
     from advisor import render, service  # noqa: PLC0415 - `--help` must not load them

@@ -14,6 +14,9 @@ import typer
 from advisor.cli import ask, learn, look
 from knowledge.errors import AdvisorError
 
+# Nothing here uses pydantic's plugins, and looking for them among all installed packages takes a while.
+os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
+
 _INTERRUPTED = 130
 _CLOSED_PIPE = 141
 """128 + SIGPIPE, as the shell would report a program that a closed pipe ended."""
@@ -35,9 +38,9 @@ app = typer.Typer(
 
 def _print_version(asked: bool) -> None:
     if asked:
-        from importlib.metadata import version  # noqa: PLC0415 - rarely asked for
+        from advisor.learning import installed  # noqa: PLC0415 - rarely asked for
 
-        print(f"advisor {version('advisor')}")  # noqa: T201 - data on stdout
+        print(installed("advisor"))  # noqa: T201 - data on stdout
         raise typer.Exit
 
 
@@ -65,7 +68,7 @@ def main(arguments: list[str] | None = None) -> int:
         return _fail(str(error), error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
         return _fail("interrupted", _INTERRUPTED)
-    except BrokenPipeError:
+    except (BrokenPipeError, SystemExit):  # Typer's answer to a broken pipe is to exit with 1
         _forget_stdout()
         return _CLOSED_PIPE
     except _CommandLineError as error:
