@@ -24,6 +24,7 @@ from knowledge.store.connection import (
     UnwritableError,
     connect,
     is_current,
+    plain_error,
     plain_errors,
     read_meta,
 )
@@ -78,7 +79,10 @@ def rewriting(
         con, changed = _prepare(live, work)
         stack.callback(con.close)
         before = _ingest_count(con)
-        yield con
+        try:
+            yield con
+        except duckdb.OperationalError as error:  # disk or memory gave out
+            raise plain_error(work, error) from error
         if publish and (changed or _ingest_count(con) != before):
             with plain_errors(work):
                 con.execute("checkpoint")

@@ -69,7 +69,7 @@ def connect(path: Path | None, *, read_only: bool = False) -> duckdb.DuckDBPyCon
         "autoinstall_known_extensions": False,
         "autoload_known_extensions": False,
         "threads": 2,
-        "memory_limit": "320MB",
+        "memory_limit": "448MB",
     }
     if not duckdb.__version__.startswith("1."):
         # DuckDB 2 writes files that 1.5 cannot read unless told to.

@@ -31,14 +31,22 @@ _NEVER_NULL = {
 }
 
 COLUMN_TYPES_SQL = "select column_name, column_type from (describe quarantine)"
+LOAD_SQL = """
+create or replace temp table chunk as
+select {select}
+from read_csv($file, columns = {columns}, header = false, auto_detect = false, delim = ',', quote = '"',
+    escape = '"', new_line = '\\r\\n', parallel = false, nullstr = '', max_line_size = 16000000)
+"""
+# The joins run from the small side, so that memory does not grow with the store.
 STAGE_SQL = """
 create or replace temp table staged as
-select {select},
-    row_number() over (partition by id order by position) = 1
-        and not exists (from observations o where o.id = chunk.id)
-        and not exists (from quarantine q where q.id = chunk.id) as fresh
-from read_csv($file, columns = {columns}, header = false, auto_detect = false, delim = ',', quote = '"',
-    escape = '"', new_line = '\\r\\n', parallel = false, nullstr = '', max_line_size = 16000000) chunk
+with known as (
+    select c.id from chunk c join observations o on o.id = c.id
+    union
+    select c.id from chunk c join quarantine q on q.id = c.id
+)
+select c.*, k.id is null and row_number() over (partition by c.id order by c.position) = 1 as fresh
+from chunk c left join known k on k.id = c.id
 """
 ADD_SQL = "insert into observations select {columns} from staged where fresh and reason = ''"
 QUARANTINE_SQL = "insert into quarantine select {columns}, reason from staged where fresh and reason <> ''"
@@ -132,7 +140,7 @@ class Writer:
         ]
         # Text fields have no NULL, only the empty text.
         select = [f"coalesce({name}, '') as {name}" if name in _NEVER_NULL else name for name in columns]
-        self._stage_sql = STAGE_SQL.format(select=", ".join(select), columns="{" + ", ".join(spelled) + "}")
+        self._load_sql = LOAD_SQL.format(select=", ".join(select), columns="{" + ", ".join(spelled) + "}")
 
     def next_ingest(self) -> int:
         """A number for the file that is about to be read."""
@@ -146,8 +154,8 @@ class Writer:
         if not rows:
             return Tally(), []
         with _as_csv((position, *row) for position, row in enumerate(rows)) as path:
-            self.con.execute(self._stage_sql, {"file": path})
-        for sql in (ADD_SQL, QUARANTINE_SQL, DUPLICATES_SQL):
+            self.con.execute(self._load_sql, {"file": path})
+        for sql in (STAGE_SQL, ADD_SQL, QUARANTINE_SQL, DUPLICATES_SQL):
             self.con.execute(sql.format(columns=", ".join(ROW_COLUMNS)))
         added, duplicates, quarantined = _only(self.con.execute(TALLY_SQL))
         held = self.con.execute(HELD_SQL, {"limit": limit}).fetchall() if quarantined and limit else []
