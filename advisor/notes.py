@@ -10,17 +10,12 @@ from collections.abc import Mapping
 from functools import lru_cache
 
 from advisor.config import Note, Setup
-from advisor.engines import flags_of, newest, render
+from advisor.engines import ON_EVERY_LINE, flags_of, newest, render
 from advisor.engines.rules import parse_condition
 from advisor.engines.traits import Fact, setup_facts
 from knowledge.catalog import Catalog
 from knowledge.schema import ReleaseNote
 
-_ON_EVERY_LINE = frozenset({
-    "--ctx-size", "--n-gpu-layers", "--flash-attn", "--model", "--hf-repo", "--port", "--parallel",
-    "--max-model-len", "--gpu-memory-utilization", "--max-num-seqs",
-})  # fmt: skip
-"""Flags that stand on nearly every command: that they are used says nothing about the configuration."""
 _BUG_DAYS = 120
 """Reports of defects older than this, seen from the version in use, are taken to be history."""
 
@@ -75,7 +70,7 @@ def _touches(note: ReleaseNote, facts: Mapping[str, Fact], used: set[str]) -> bo
     if not all(term.holds(facts) is True for term in parse_condition(note.applies_to)):
         return False
     named = set(note.flags.split())
-    telling = named - _ON_EVERY_LINE
+    telling = named - ON_EVERY_LINE
     if telling:
         return not telling.isdisjoint(used)
     return bool(note.applies_to) and (not named or not named.isdisjoint(used))

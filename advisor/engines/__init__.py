@@ -21,6 +21,11 @@ _SPELLINGS = {"llamacpp": "llama.cpp", "llama-cpp": "llama.cpp", "llama-server":
 
 ENGINES = tuple(_RENDERERS)
 """Engines whose command line can be written."""
+ON_EVERY_LINE = frozenset({
+    "--ctx-size", "--n-gpu-layers", "--flash-attn", "--model", "--hf-repo", "--port", "--parallel",
+    "--max-model-len", "--gpu-memory-utilization", "--max-num-seqs",
+})  # fmt: skip
+"""Flags that stand on nearly every command: that they are used says nothing about the configuration."""
 
 
 def engine_named(text: str) -> str:
@@ -58,4 +63,4 @@ def flags_of(engine: str, command: str) -> set[str]:
     return {long.get(word, word) for word in shlex.split(command) if word.startswith("-")}
 
 
-__all__ = ["ENGINES", "RuleOutcome", "apply", "engine_named", "flags_of", "newest", "render"]
+__all__ = ["ENGINES", "ON_EVERY_LINE", "RuleOutcome", "apply", "engine_named", "flags_of", "newest", "render"]
