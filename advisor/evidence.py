@@ -14,6 +14,7 @@ from advisor.config import Evidence, Setup
 from advisor.memory.llamacpp import FAMILY
 from knowledge.catalog import Catalog
 from knowledge.kv_types import normalise_kv_type
+from knowledge.names.match import normalise
 from knowledge.store.connection import Store
 from knowledge.store.queries import evidence_rows
 from knowledge.units import format_tokens
@@ -27,6 +28,8 @@ _MODEL, _GPU, _ENGINE, _QUANT, _SPEC, _OFFLOAD, _CACHE = 8.0, 5.0, 1.0, 0.7, 1.5
 the speed of a run. Another model costs more than everything on the same one."""
 _ROWS_PER_RUN = 12
 """Rows in which a run's figures are looked for: decode and prefill, repeated over a few depths."""
+_RELATIVE = 0.2
+"""What a fine-tune of the model costs: the same shape, but other files."""
 _UNSTATED = 0.5
 """Share of a cost when the run does not say."""
 _DEPTH_UNIT = 4096
@@ -79,6 +82,7 @@ def distance(row: Row, setup: Setup, catalog: Catalog) -> float:
         cost += _MODEL + (
             _log_ratio(other.active_params_b, setup.model.active_params_b) if other else _MODEL * _UNSTATED
         )
+    cost += _RELATIVE if _is_relative(row, setup) else 0.0
     if row["gpu_id"] != setup.gpu.name:
         card = catalog.gpus.get(row["gpu_id"] or "")
         known = card.bandwidth_gbps if card else None
@@ -95,6 +99,13 @@ def distance(row: Row, setup: Setup, catalog: Catalog) -> float:
     cost += 0.0 if _cache(row) in ("", launch.kv_type_k) else _CACHE
     cost += _depth_gap(row, setup)
     return cost + (1.0 if row["decode_tps"] is None else 0.0)
+
+
+def _is_relative(row: Row, setup: Setup) -> bool:
+    """Whether the run is of a fine-tune under a name of its own."""
+    return row["model_id"] == setup.launch.model and normalise(setup.model.name) not in normalise(
+        row["model"]
+    )
 
 
 def _log_ratio(one: float, other: float) -> float:
@@ -146,6 +157,7 @@ def differences(row: Row, setup: Setup) -> list[str]:
     count, sequences, cache = row["gpu_count"] or 1, row["concurrency"] or 1, _cache(row)
     checks = (
         (row["model_id"] != launch.model, f"model: {row['model']}"),
+        (_is_relative(row, setup), f"model: {row['model']}, of the same shape"),
         (row["gpu_id"] != setup.gpu.name, f"gpu: {row['gpu_id'] or row['gpu']}"),
         (count != launch.gpu_count, f"gpus: {count}"),
         (row["quant_id"] != setup.quant.name, f"quant: {row['quant'] or unsaid}"),

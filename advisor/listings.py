@@ -53,9 +53,13 @@ class Notes(Listing):
 
 
 class Observations(Listing):
-    """Measured runs of the store; `total` is how many it holds, `observations` those asked for."""
+    """Measured runs of the store; `total` is how many it holds, `observations` those asked for.
+
+    `note` says why the store is not the user's own, where it is not.
+    """
 
     total: int
+    note: str
     observations: list[dict[str, Any]]
 
 

@@ -103,9 +103,10 @@ def observations(
         counts = queries.counts(store.con)
         if kind == "runs":
             rows = queries.observations(store.con, **filters, text=text, origin=origin, limit=most)
-            return Observations(total=counts["observations"], observations=rows)
+            return Observations(total=counts["observations"], note=store.note, observations=rows)
         held = queries.quarantined if kind == "quarantined" else queries.rejects
-        return Observations(total=counts[kind], observations=held(store.con, limit=most))
+        rows = held(store.con, limit=most)
+        return Observations(total=counts[kind], note=store.note, observations=rows)
 
 
 def _refuse_unknown(engine: str | None, known: set[str]) -> None:

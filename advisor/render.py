@@ -49,12 +49,16 @@ def print_json(answer: BaseModel) -> None:
     sys.stdout.write(answer.model_dump_json(indent=2) + "\n")
 
 
-def tell(predictions: Iterable[Prediction]) -> None:
-    """Say on standard error what the store had to say."""
-    for prediction in predictions:
-        for warning in prediction.warnings:
-            if warning.rule == "store":
-                sys.stderr.write(f"note: {' '.join(warning.text.split())}\n")
+def tell(text: str) -> None:
+    """Talk to the person on standard error, which no program reads."""
+    if text:
+        sys.stderr.write(f"note: {' '.join(text.split())}\n")
+
+
+def store_note(predictions: Iterable[Prediction]) -> str:
+    """What the store had to say about itself, once."""
+    said = (w.text for prediction in predictions for w in prediction.warnings if w.rule == "store")
+    return next(said, "")
 
 
 def nothing_fits(found: Recommendation) -> tuple[str, str]:
@@ -124,7 +128,7 @@ def print_prediction(item: Prediction) -> None:
     out.print(Padding(Text(item.why), (0, 0, 1, 2), expand=False))
     _print_evidence(out, item.evidence)
     for title, lines in (
-        ("Warnings", [(f"{w.text} [{w.rule}]", w.evidence_url) for w in item.warnings]),
+        ("Warnings", [(f"{w.text} [{w.rule}]", w.evidence_url) for w in item.warnings if w.rule != "store"]),
         ("Release notes", [(f"{n.engine} {n.version}: {n.claim}", n.evidence_url) for n in item.notes]),
     ):
         if lines:

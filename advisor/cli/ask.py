@@ -27,7 +27,7 @@ def recommend(*, as_json: AsJson = False, **options: Any) -> None:
     from advisor import render, service  # noqa: PLC0415 - `--help` must not load them
 
     found = service.recommend(**options)
-    render.tell(found.recommendations[:1])
+    render.tell(render.store_note(found.recommendations))
     if as_json:
         render.print_json(found)
     elif found.recommendations:
@@ -45,7 +45,7 @@ def predict(*, as_json: AsJson = False, **options: Any) -> None:
     from advisor import render, service  # noqa: PLC0415 - `--help` must not load them
 
     prediction = service.predict(**options)
-    render.tell([prediction])
+    render.tell(render.store_note([prediction]))
     if as_json:
         render.print_json(prediction)
     else:

@@ -38,11 +38,12 @@ def observations(
     as_json: AsJson = False,
 ) -> None:
     """List measured runs, newest first, with where they come from."""
-    from advisor import service, tables  # noqa: PLC0415 - `--help` must not load them
+    from advisor import render, service, tables  # noqa: PLC0415 - `--help` must not load them
 
     found = service.observations(
         model=model, gpu=gpu, quant=quant, engine=engine, text=text, origin=origin, kind=kind, limit=limit
     )
+    render.tell(found.note)
     tables.show(found, as_json=as_json)
 
 

@@ -67,7 +67,7 @@ def main(arguments: list[str] | None = None) -> int:
     except AdvisorError as error:
         return _fail(str(error), error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
-        return _fail("interrupted", _INTERRUPTED)
+        return _INTERRUPTED  # who pressed Ctrl-C knows
     except (BrokenPipeError, SystemExit):  # Typer's answer to a broken pipe is to exit with 1
         _forget_stdout()
         return _CLOSED_PIPE
