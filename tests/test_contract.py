@@ -1,10 +1,7 @@
 """The answers as data: every key of the contract, one answer to one question, nothing heavy loaded for it."""
 
 import json
-import subprocess
-import sys
 from contextlib import suppress
-from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -18,7 +15,6 @@ from advisor.setups import options_of
 from knowledge.catalog import default_catalog
 from knowledge.errors import UsageError
 
-ROOT = Path(__file__).parents[1]
 CATALOG = default_catalog()
 QWEN = {"model": "qwen3.5-35b-a3b", "gpu": "3090"}
 
@@ -197,37 +193,3 @@ def test_whatever_is_written_in_an_option_is_understood_or_refused_in_a_line(opt
 def test_a_configuration_is_asked_for_by_its_own_options(launch):
     asked = understand(options_of(launch), CATALOG)
     assert service.exact_setup(asked, CATALOG).launch == launch
-
-
-HEAVY = ("sklearn", "scipy", "pandas", "pyarrow", "streamlit", "huggingface_hub", "joblib", "altair")
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ["recommend", "--gpu", "3090", "--model", "qwen3.5-9b"],
-        ["predict", "--gpu", "3090", "--model", "qwen3.5-9b", "--quant", "Q4_K_M"],
-    ],
-    ids=["recommend", "predict"],
-)
-def test_questions_load_nothing_heavy(arguments):
-    script = (
-        "import sys; from advisor.cli import main; code = main(sys.argv[1:]);"
-        f"heavy = sorted(set({HEAVY!r}) & set(sys.modules)); sys.exit(code or ', '.join(heavy) or 0)"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", script, *arguments], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout
-
-
-def test_help_loads_no_numbers_at_all():
-    script = (
-        "import sys; from advisor.cli import main; main(['--help']);"
-        "sys.exit(', '.join({'numpy', 'duckdb', 'rich.table', 'advisor.service'} & set(sys.modules)) or 0)"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    assert (done.returncode, done.stderr) == (0, "")
