@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from pydantic import BaseModel
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -19,12 +20,33 @@ from knowledge.units import format_tokens, format_tps
 Cells = Iterable[object]
 
 
-def show(answer: listings.Listing, *, as_json: bool) -> None:
-    """Print a look-up as its table, or as one JSON object."""
+def show(answer: BaseModel, *, as_json: bool) -> None:
+    """Print an answer as its table (key by key, where it has none), or as one JSON object."""
     if as_json:
         print_json(answer)
         return
-    _PRINTERS[type(answer)](console(), answer)
+    printer = _PRINTERS.get(type(answer))
+    if printer is None:
+        _print_keys(console(), answer.model_dump())
+    else:
+        printer(console(), answer)
+
+
+def _print_keys(out: Console, values: Mapping[str, Any], indent: str = "") -> None:
+    """Nested figures, one level of indentation each; a level of plain figures is one line."""
+    for name, value in values.items():
+        if isinstance(value, Mapping) and any(isinstance(inner, Mapping) for inner in value.values()):
+            out.print(Text(f"{indent}{name}"))
+            _print_keys(out, value, f"{indent}  ")
+        elif isinstance(value, Mapping):
+            figures = ", ".join(f"{key} {_figure(inner)}" for key, inner in value.items())
+            out.print(Text(f"{indent}{name}: {figures}"), soft_wrap=True)
+        else:
+            out.print(Text(f"{indent}{name}: {_figure(value)}"), soft_wrap=True)
+
+
+def _figure(value: object) -> str:
+    return "–" if value is None else f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 def _print_table(out: Console, columns: str, rows: Iterable[Cells], *, wide: int = 0) -> None:
@@ -147,7 +169,7 @@ def _number(value: float | None) -> str:
     return "" if value is None else f"{value:,.4g}"
 
 
-_PRINTERS: dict[type[listings.Listing], Callable[[Console, Any], None]] = {
+_PRINTERS: dict[type[BaseModel], Callable[[Console, Any], None]] = {
     listings.Gpus: _gpus,
     listings.Models: _models,
     listings.Quants: _quants,
