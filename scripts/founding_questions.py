@@ -120,10 +120,10 @@ def main() -> None:
 _INTRODUCTION = """# The founding questions
 
 This page is written by `python scripts/founding_questions.py`; do not edit it. Predicted figures are medians
-with their central 80 % interval, tokens per second of one user; in brackets where the configuration does not fit.
-What was measured comes from `data/observations/daily_insights.csv`, whose runs rarely state their engine, flags
-and depth. They are among the rows that the model was fitted on, so this page shows consistency, not skill: for
-that see `docs/model_card.md`.
+with their central 80 % interval, tokens per second of one user; in brackets where a configuration does not
+fit. What was measured comes from `data/observations/daily_insights.csv`, whose runs rarely state engine,
+flags and depth. They are among the rows that the model was fitted on, so this page shows consistency, not
+skill: for that see `docs/model_card.md`.
 """
 
 
