@@ -21,7 +21,7 @@ from knowledge.units import format_tokens
 
 Row = Mapping[str, Any]
 
-_CONSIDERED = 400
+_CONSIDERED = 250
 """Runs looked at, the store's nearest by name first; a long sweep of one source has about two hundred."""
 _MODEL, _GPU, _ENGINE, _QUANT, _SPEC, _OFFLOAD, _CACHE = 8.0, 5.0, 1.0, 0.7, 1.5, 2.0, 0.3
 """What another model, device, engine, format … costs, before how unlike it is: the order in which they move

@@ -7,14 +7,13 @@ and prints nothing. It wires the rooms together and computes nothing of its own.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Unpack
+from importlib import import_module
+from typing import TYPE_CHECKING, Unpack
 
 from advisor.answer import answer
 from advisor.asking import Asked, Options, check_context, settled_quant, understand
 from advisor.config import Caution, Evidence, Prediction, Recommendation, Setup
 from advisor.estimate import predict_setup, predict_setups
-from advisor.learning import doctor, ingest, serve_page
-from advisor.lookup import flags, gpus, models, notes, observations, quants
 from advisor.options import check_options, engines_for
 from advisor.rank import rank
 from advisor.search import candidates
@@ -22,10 +21,25 @@ from advisor.setups import setup_for
 from knowledge.catalog import Catalog, default_catalog
 from knowledge.errors import StoreError, UnsupportedError, UsageError
 
+if TYPE_CHECKING:
+    from advisor.learning import doctor, ingest, serve_page
+    from advisor.lookup import flags, gpus, models, notes, observations, quants
+
 __all__ = [
     "doctor", "flags", "gpus", "ingest", "models", "notes", "observations", "predict", "quants", "recommend",
     "serve_page",
 ]  # fmt: skip
+
+_ROOMS = ("advisor.lookup", "advisor.learning")
+"""Where the functions live that answer no question of a launch; they are fetched on first use."""
+
+
+def __getattr__(name: str) -> object:
+    if name in __all__:
+        for room in map(import_module, _ROOMS):
+            if hasattr(room, name):
+                return getattr(room, name)
+    raise AttributeError(f"module 'advisor.service' has no attribute {name!r}")
 
 
 def recommend(**options: Unpack[Options]) -> Recommendation:
