@@ -13,24 +13,23 @@ import streamlit as st
 
 from advisor import service
 from advisor.config import Evidence, Interval, LaunchConfig, Memory, Prediction, Recommendation
+from advisor.words import (
+    BASIS,
+    PARTS,
+    cached_text,
+    cards_text,
+    command_text,
+    launch_text,
+    range_text,
+    risk_text,
+    short_name,
+    tokens_text,
+)
 from knowledge.errors import AdvisorError
 from knowledge.units import MIB_PER_GIB, format_mib, format_tokens, format_tps
 
 ANY = "any"
-PARTS = {
-    "weights": "weights_mib",
-    "KV cache": "kv_cache_mib",
-    "recurrent state": "recurrent_state_mib",
-    "compute buffers": "compute_mib",
-    "context and libraries": "overhead_mib",
-}
 CACHES = ("f16", "q8_0", "q4_0", "fp8")
-BASIS = {
-    "measured": "measured on this card with this model",
-    "interpolated": "between measured runs of this card and of this model",
-    "extrapolated": "beyond what was measured: the interval is wide",
-    "physics": "from physics alone: nothing like it was measured",
-}
 
 
 @st.cache_data(show_spinner=False)
@@ -131,16 +130,14 @@ def row(place: int, item: Prediction) -> dict[str, object]:
     total = {"all users, tok/s": value(figures.decode_tps_total)} if config.concurrency > 1 else {}
     return {
         "#": place,
-        "model": config.model.rsplit("/", 1)[-1],
-        "format": config.quant,
-        "engine": config.engine,
-        "KV cache": config.kv_type_k,
+        "model": short_name(config.model),
+        "launched as": launch_text(config),
         "tok/s now": value(figures.decode_tps),
         f"tok/s at {format_tokens(config.ctx)}": value(figures.decode_tps_full_context),
         **total,
         "prefill, tok/s": value(figures.prefill_tps),
         "GiB": round(figures.memory.total_mib / MIB_PER_GIB, 1),
-        "risk of running out": risk(figures.oom_probability),
+        "risk of running out": risk_text(figures.oom_probability),
     }
 
 
@@ -148,20 +145,20 @@ def show(item: Prediction) -> None:
     """One configuration: its command, figures, memory, evidence."""
     config, figures = item.config, item.prediction
     st.subheader(title(config))
-    words = [*(f"{name}={text}" for name, text in item.env.items()), item.command]
-    st.code(" ".join(words), language="bash", wrap_lines=True)
+    st.code(command_text(item), language="bash", wrap_lines=True)
     if not figures.fits:
-        st.error(f"This does not fit: the risk of running out of memory is {risk(figures.oom_probability)}.")
+        st.error(
+            f"This does not fit: the risk of running out of memory is {risk_text(figures.oom_probability)}."
+        )
     for warning in item.warnings:
         link = f" [{warning.rule}]({warning.evidence_url})" if warning.evidence_url else ""
         st.warning(f"{warning.text}{link}")
     speeds = [
-        ("Decode, empty cache" if not config.depth else f"Decode at {format_tokens(config.depth)}",
-         figures.decode_tps, "tok/s"),
-        (f"Decode at {format_tokens(config.ctx)}", figures.decode_tps_full_context, "tok/s"),
+        (f"Decode, {cached_text(config.depth)}", figures.decode_tps, "tok/s"),
+        (f"Decode, {cached_text(config.ctx)}", figures.decode_tps_full_context, "tok/s"),
         *([(f"{config.concurrency} users together", figures.decode_tps_total, "tok/s")]
           if config.concurrency > 1 else []),
-        (f"Prefill of {format_tokens(config.prompt)}", figures.prefill_tps, "tok/s"),
+        (f"Prefill of {tokens_text(config.prompt)}", figures.prefill_tps, "tok/s"),
         ("Time to the first token", figures.ttft_ms, "ms"),
     ]  # fmt: skip
     for column, (label, interval, unit) in zip(st.columns(len(speeds)), speeds, strict=True):
@@ -175,25 +172,26 @@ def show(item: Prediction) -> None:
     if item.notes:
         with st.expander(f"{len(item.notes)} release notes touch this configuration"):
             for note in item.notes:
-                st.markdown(f"- {note.engine} {note.version}: [{note.claim}]({note.evidence_url})")
+                st.markdown(f"- {note.engine} {note.version}: {note.claim} ([source]({note.evidence_url}))")
 
 
 def show_memory(memory: Memory, probability: float) -> None:
     """Memory by part against what the card gives, as a bar with a rule at its end."""
     st.markdown(
         f"**Memory{' of the fullest GPU' if memory.per_gpu else ''}:** {format_mib(memory.total_mib)} of "
-        f"{format_mib(memory.available_mib)} available; risk of running out: **{risk(probability)}**"
+        f"{format_mib(memory.available_mib)} available; risk of running out: **{risk_text(probability)}**"
     )
-    order = {part: index for index, part in enumerate(PARTS)}
-    bars = [{"part": part, "GiB": getattr(memory, field) / MIB_PER_GIB, "order": order[part]}
-            for part, field in PARTS.items()]  # fmt: skip
-    limit = [{"GiB": memory.available_mib / MIB_PER_GIB, "mark": "available"}]
+    bars = [
+        {"part": part, "GiB": getattr(memory, field) / MIB_PER_GIB, "order": order}
+        for order, (part, field) in enumerate(PARTS)
+    ]
+    limit = [{"GiB": memory.available_mib / MIB_PER_GIB}]
     bar = (
         alt.Chart({"values": bars})
         .mark_bar(size=28)
         .encode(
             x=alt.X("sum(GiB):Q", title="GiB"),
-            color=alt.Color("part:N", sort=list(PARTS), title=None),
+            color=alt.Color("part:N", sort=[part for part, _ in PARTS], title=None),
             order=alt.Order("order:Q"),
             tooltip=[alt.Tooltip("part:N"), alt.Tooltip("GiB:Q", format=".2f")],
         )
@@ -228,9 +226,7 @@ def show_evidence(runs: list[Evidence]) -> None:
 
 def title(config: LaunchConfig) -> str:
     """`Qwen3.5-9B Q4_K_M · llama.cpp · KV q8_0 on 2 × RTX 3090`."""
-    cards = f"{config.gpu_count} × {config.gpu}" if config.gpu_count > 1 else config.gpu
-    model = config.model.rsplit("/", 1)[-1]
-    return f"{model} {config.quant} · {config.engine} · KV {config.kv_type_k} on {cards}"
+    return f"{short_name(config.model)} {launch_text(config)} on {cards_text(config)}"
 
 
 def value(interval: Interval | None) -> float | None:
@@ -242,12 +238,7 @@ def between(interval: Interval | None) -> str:
     """The interval in words."""
     if interval is None:
         return "not known"
-    return f"{interval.level:.0%} within {format_tps(interval.low)}–{format_tps(interval.high)}"
-
-
-def risk(probability: float) -> str:
-    """A probability as people read it."""
-    return "< 0.1 %" if probability < 0.001 else f"{probability:.1%}"
+    return f"{100 * interval.level:.0f} % within {range_text(interval)}"
 
 
 st.set_page_config("advisor", layout="wide")

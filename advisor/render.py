@@ -18,24 +18,22 @@ from rich.table import Table
 from rich.text import Text
 
 from advisor.asking import flag_of
-from advisor.config import Evidence, Interval, LaunchConfig, Memory, Prediction, Recommendation
+from advisor.config import Evidence, Interval, Memory, Prediction, Recommendation
 from advisor.setups import options_of
+from advisor.words import (
+    BASIS,
+    PARTS,
+    cached_text,
+    cards_text,
+    command_text,
+    launch_text,
+    range_text,
+    risk_text,
+    short_name,
+    tokens_text,
+)
 from knowledge.units import MIB_PER_GIB, format_mib, format_tokens, format_tps
 
-_PARTS = (
-    ("weights", "weights_mib"),
-    ("KV cache", "kv_cache_mib"),
-    ("recurrent state", "recurrent_state_mib"),
-    ("compute buffers", "compute_mib"),
-    ("context and libraries", "overhead_mib"),
-)
-_BASIS = {
-    "measured": "measured on this card with this model",
-    "interpolated": "between measured runs of this card and of this model",
-    "extrapolated": "beyond what was measured: the interval is wide",
-    "physics": "from physics alone: nothing like it was measured",
-}
-_MIN_SHOWN_RISK = 0.001
 _ABOUT_THE_HOST = ("vram_used", "ram", "ram_bandwidth")
 
 
@@ -78,7 +76,7 @@ def print_recommendation(found: Recommendation) -> None:
     many = best.config.concurrency > 1
     users = f" for {best.config.concurrency} users" if many else ""
     out.print(
-        f"[bold]{_gpus(best.config)}[/] ({best.config.vram_gib:g} GiB), "
+        f"[bold]{cards_text(best.config)}[/] ({best.config.vram_gib:g} GiB), "
         f"{format_tokens(best.config.ctx)} tokens of context{users}; ordered by goal: {request['goal']}\n"
     )
     table = _table()
@@ -93,16 +91,16 @@ def print_recommendation(found: Recommendation) -> None:
     table.add_column("OOM\nrisk", justify="right", no_wrap=True)
     for place, item in enumerate(found.recommendations, start=1):
         figures = item.prediction
-        model = Text(_short(item.config.model), style="bold" if place == 1 else "")
+        model = Text(short_name(item.config.model), style="bold" if place == 1 else "")
         cells: list[str | Text] = [
             str(place),
-            model + Text(f"\n{_format(item.config)}", style="dim not bold"),
+            model + Text(f"\n{launch_text(item.config)}", style="dim not bold"),
             _two_lines(figures.decode_tps),
             _two_lines(figures.decode_tps_full_context),
             *([_two_lines(figures.decode_tps_total)] if many else []),
             format_tps(figures.prefill_tps.value if figures.prefill_tps else None),
             f"{figures.memory.total_mib / MIB_PER_GIB:.1f}\n{figures.memory.available_mib / MIB_PER_GIB:.1f}",
-            _risk(figures.oom_probability),
+            risk_text(figures.oom_probability),
         ]
         table.add_row(*cells)
     out.print(table)
@@ -117,9 +115,8 @@ def print_prediction(item: Prediction) -> None:
     """One configuration in full: command, figures, memory, why, measured runs, warnings, release notes."""
     out = console()
     config, figures = item.config, item.prediction
-    out.print(f"[bold]{_short(config.model)}[/] {_format(config)}, on {_gpus(config)}\n")
-    words = [*(f"{name}={shlex.quote(value)}" for name, value in item.env.items()), item.command]
-    _verbatim(out, f"  {' '.join(words)}\n")
+    out.print(f"[bold]{short_name(config.model)}[/] {launch_text(config)}, on {cards_text(config)}\n")
+    _verbatim(out, f"  {command_text(item)}\n")
     if not figures.fits:
         out.print("This does not fit.\n", style="bold red")
     _print_figures(out, item)
@@ -141,12 +138,12 @@ def print_prediction(item: Prediction) -> None:
 def _print_figures(out: Console, item: Prediction) -> None:
     config, figures = item.config, item.prediction
     rows = [
-        (f"decode, {_cached(config.depth)}", figures.decode_tps, "tok/s"),
-        (f"decode, {_cached(config.ctx)}", figures.decode_tps_full_context, "tok/s"),
+        (f"decode, {cached_text(config.depth)}", figures.decode_tps, "tok/s"),
+        (f"decode, {cached_text(config.ctx)}", figures.decode_tps_full_context, "tok/s"),
         (f"all {config.concurrency} users together", figures.decode_tps_total, "tok/s")
         if config.concurrency > 1
         else None,
-        (f"prefill of {_tokens(config.prompt)}", figures.prefill_tps, "tok/s"),
+        (f"prefill of {tokens_text(config.prompt)}", figures.prefill_tps, "tok/s"),
         ("time to the first token", figures.ttft_ms, "ms"),
     ]
     table = _table(header=False)
@@ -155,23 +152,23 @@ def _print_figures(out: Console, item: Prediction) -> None:
     table.columns[1].justify = "right"
     for name, interval, unit in filter(None, rows):
         value = "–" if interval is None else f"{format_tps(interval.value)} {unit}"
-        table.add_row(name, value, "" if interval is None else f"80 % within {_range(interval)}")
+        table.add_row(name, value, "" if interval is None else f"80 % within {range_text(interval)}")
     out.print("Speed", style="bold")
     out.print(Padding(table, (0, 0, 0, 2), expand=False))
     runs = f", {figures.support} runs" if figures.support else ""
-    out.print(f"  {_BASIS[figures.basis]}{runs}\n", style="dim")
+    out.print(f"  {BASIS[figures.basis]}{runs}\n", style="dim")
 
 
 def _print_memory(out: Console, memory: Memory, risk: float) -> None:
     per_gpu = " on the fullest GPU" if memory.per_gpu else ""
     out.print(
         f"[bold]Memory[/]{per_gpu}  {format_mib(memory.total_mib)} of {format_mib(memory.available_mib)} "
-        f"available; risk of running out: {_risk(risk)}"
+        f"available; risk of running out: {risk_text(risk)}"
     )
     table = _table(header=False)
     table.add_column()
     table.add_column(justify="right", no_wrap=True)
-    for name, field in _PARTS:
+    for name, field in PARTS:
         if getattr(memory, field) >= 1:
             table.add_row(name, format_mib(getattr(memory, field)))
     if memory.host_mib >= 1:
@@ -222,47 +219,5 @@ def _verbatim(out: Console, text: str, style: str | None = None) -> None:
     out.print(Text(text), style=style, soft_wrap=True)
 
 
-def _gpus(config: LaunchConfig) -> str:
-    return f"{config.gpu_count} × {config.gpu}" if config.gpu_count > 1 else config.gpu
-
-
-def _short(model: str) -> str:
-    return model.rsplit("/", 1)[-1]
-
-
-def _format(config: LaunchConfig) -> str:
-    cache = config.kv_type_k
-    if config.kv_type_v != cache:
-        cache = f"{cache}/{config.kv_type_v}"
-    parts = [config.quant, config.engine, f"KV {cache}"]
-    if config.n_cpu_moe:
-        parts.append(f"{config.n_cpu_moe} layers' experts on the host")
-    if config.n_gpu_layers is not None:
-        parts.append(f"{config.n_gpu_layers} layers on the GPU")
-    return " · ".join(parts)
-
-
-def _tokens(tokens: int) -> str:
-    return f"{format_tokens(tokens)} tokens"
-
-
-def _cached(tokens: int) -> str:
-    return f"{_tokens(tokens)} in the cache" if tokens else "empty cache"
-
-
-def _range(interval: Interval) -> str:
-    return f"{format_tps(interval.low)}–{format_tps(interval.high)}"
-
-
 def _two_lines(interval: Interval | None) -> str:
-    return "–" if interval is None else f"{format_tps(interval.value)}\n{_range(interval)}"
-
-
-def _risk(probability: float) -> str:
-    if probability < _MIN_SHOWN_RISK:
-        return "<0.1 %"
-    return (
-        f"{probability:.1%}".replace("%", " %")
-        if probability < 0.1
-        else f"{probability:.0%}".replace("%", " %")
-    )
+    return "–" if interval is None else f"{format_tps(interval.value)}\n{range_text(interval)}"

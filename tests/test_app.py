@@ -35,9 +35,14 @@ def test_an_exact_configuration_is_shown_in_full(opened):
     assert not page.exception
     assert not page.error
     labels = [metric.label for metric in page.metric]
-    assert labels == ["Decode, empty cache", "Decode at 64Ki", "Prefill of 2Ki", "Time to the first token"]
+    assert labels == [
+        "Decode, empty cache",
+        "Decode, 64Ki tokens in the cache",
+        "Prefill of 2Ki tokens",
+        "Time to the first token",
+    ]
     assert all(metric.value.split()[-1] in {"tok/s", "ms"} for metric in page.metric)
-    assert "80% within" in texts(page.caption)
+    assert "80 % within" in texts(page.caption)
     assert "llama-server" in page.code[0].value
     assert "-c 65536" in page.code[0].value
     assert "risk of running out" in texts(page.markdown)

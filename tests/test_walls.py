@@ -116,7 +116,10 @@ def texts_of(path):
 @pytest.mark.parametrize("path", [app_path(), *modules_of(ADVISOR / "cli")], ids=lambda path: path.name)
 def test_a_front_end_knows_the_service_the_answers_and_how_they_are_printed(path):
     allowed = (
-        *(f"advisor.{room}" for room in ("service", "config", "listings", "render", "tables", "cli")),
+        *(
+            f"advisor.{room}"
+            for room in ("service", "config", "listings", "render", "tables", "words", "cli")
+        ),
         "advisor.learning.installed",  # `--version` is not worth loading the service
         "knowledge.errors.",
         "knowledge.units.",

@@ -1,0 +1,80 @@
+"""The words for an answer's figures, the same on a terminal and on the page.
+
+It owns names of parts, of the basis of a prediction and of a configuration. It draws no tables and knows no
+colours.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+
+from advisor.config import Basis, Interval, LaunchConfig, Prediction
+from knowledge.units import format_tokens, format_tps
+
+PARTS = (
+    ("weights", "weights_mib"),
+    ("KV cache", "kv_cache_mib"),
+    ("recurrent state", "recurrent_state_mib"),
+    ("compute buffers", "compute_mib"),
+    ("context and libraries", "overhead_mib"),
+)
+"""Parts of device memory, with their fields in `Memory`, in the order in which they are stacked."""
+BASIS: Mapping[Basis, str] = {
+    "measured": "measured on this card with this model",
+    "interpolated": "between measured runs of this card and of this model",
+    "extrapolated": "beyond what was measured: the interval is wide",
+    "physics": "from physics alone: nothing like it was measured",
+}
+_MIN_SHOWN_RISK = 0.001
+_MIN_ROUND_RISK = 0.1
+
+
+def cards_text(config: LaunchConfig) -> str:
+    """`RTX 3090`, or `2 × RTX 3090`."""
+    return f"{config.gpu_count} × {config.gpu}" if config.gpu_count > 1 else config.gpu
+
+
+def short_name(model: str) -> str:
+    """A model's name without the account that it is published under."""
+    return model.rsplit("/", 1)[-1]
+
+
+def launch_text(config: LaunchConfig) -> str:
+    """Format, engine, cache and what stays on the host: `IQ4_XS · llama.cpp · KV q8_0`."""
+    cache = config.kv_type_k
+    if config.kv_type_v != cache:
+        cache = f"{cache}/{config.kv_type_v}"
+    parts = [config.quant, config.engine, f"KV {cache}"]
+    if config.n_cpu_moe:
+        parts.append(f"{config.n_cpu_moe} layers' experts on the host")
+    if config.n_gpu_layers is not None:
+        parts.append(f"{config.n_gpu_layers} layers on the GPU")
+    return " · ".join(parts)
+
+
+def command_text(item: Prediction) -> str:
+    """The launch command as a shell takes it, its environment before it."""
+    return " ".join([*(f"{name}={shlex.quote(value)}" for name, value in item.env.items()), item.command])
+
+
+def tokens_text(tokens: int) -> str:
+    """`256Ki tokens`."""
+    return f"{format_tokens(tokens)} tokens"
+
+
+def cached_text(tokens: int) -> str:
+    """What the cache holds when decoding starts."""
+    return f"{tokens_text(tokens)} in the cache" if tokens else "empty cache"
+
+
+def range_text(interval: Interval) -> str:
+    """The ends of an interval, in its own unit."""
+    return f"{format_tps(interval.low)}–{format_tps(interval.high)}"
+
+
+def risk_text(probability: float) -> str:
+    """A probability (0 to 1) in percent, as precise as it deserves."""
+    if probability < _MIN_SHOWN_RISK:
+        return "<0.1 %"
+    return f"{100 * probability:.{1 if probability < _MIN_ROUND_RISK else 0}f} %"
