@@ -1,4 +1,4 @@
-"""What the commands that look things up answer: the JSON of `gpus`, `models`, `notes`, `ingest`, `doctor` ….
+"""What the commands that look things up or learn answer: the JSON of `gpus`, `notes`, `ingest`, `train` ….
 
 Shapes only: every one carries `schema_version` and names its entries. What they hold is `advisor.service`'s.
 """
@@ -101,3 +101,92 @@ class Health(Listing):
 
     exit_code: int
     checks: list[Check]
+
+
+class FigureScore(Answer):
+    """How far predictions of one figure were off, in shares (0.13 is 13 %); null where `n` is 0.
+
+    `mdape`: median of |predicted − measured| ÷ measured; `mean_abs_log_error`: mean of |ln(measured ÷
+    predicted)|; `within_25pct`: share of rows off by at most a quarter; `coverage_80`: share of rows inside
+    the 80 % interval.
+    """
+
+    n: int
+    mdape: float | None
+    mean_abs_log_error: float | None
+    within_25pct: float | None
+    coverage_80: float | None
+
+
+class OomScore(Answer):
+    """How good probabilities of running out of memory were: `positives` of `n` runs did.
+
+    Area under the ROC curve (null unless both outcomes occur), Brier score, expected calibration error.
+    """
+
+    n: int
+    positives: int
+    auc: float | None
+    brier: float | None
+    ece: float | None
+
+
+class Metrics(Answer):
+    """Every figure's score on the same rows."""
+
+    decode_tps: FigureScore
+    decode_tps_total: FigureScore
+    prefill_tps: FigureScore
+    ttft_ms: FigureScore
+    vram_used_gib: FigureScore
+    oom: OomScore
+
+
+class Slices(Answer):
+    """Scores of parts of the rows; seen: among those that the loaded speed model was fitted on."""
+
+    seen_gpu_seen_model: Metrics
+    unseen_gpu: Metrics
+    unseen_model: Metrics
+    by_engine: dict[str, Metrics]
+    by_gpu: dict[str, Metrics]
+
+
+class Evaluated(Listing):
+    """The answer of `advisor evaluate`: rows = scored + the sum of `skipped` (reason → rows)."""
+
+    rows: int
+    scored: int
+    skipped: dict[str, int]
+    metrics: Metrics
+    slices: Slices
+
+
+class Headline(Answer):
+    """How far one figure was off on sources, GPUs or models (`left_out`) that the fit had not seen.
+
+    `decode_tps` is of one sequence here, `decode_tps_total` of several, both without speculation.
+    """
+
+    figure: str
+    left_out: str
+    score: FigureScore
+    baseline_mdape: float | None
+    """The same median for bandwidth ÷ bytes × one fitted constant; null where that predicts nothing."""
+
+
+class Trained(Listing):
+    """The report of `advisor train`. `rows` = those used + the sum of `skipped` (reason → rows)."""
+
+    rows: int
+    own_rows: int
+    """Of the user, not shipped."""
+    cases: int
+    """Measured figures that the rows gave."""
+    skipped: dict[str, int]
+    headline: list[Headline]
+    files: list[str]
+    loaded: bool
+    """Whether predictions use the new model from now on."""
+    note: str
+    """Why the store is not the user's own, where it is not."""

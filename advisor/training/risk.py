@@ -117,15 +117,22 @@ def left_out_probabilities(cases: Sequence[MemoryCase], folds: int = 5) -> list[
 def score(probabilities: Sequence[float], outcomes: Sequence[bool], bins: int = 10) -> Score:
     """Score `probabilities` of running out against what happened; AUC is None without both outcomes."""
     n = len(outcomes)
-    positives = [p for p, oom in zip(probabilities, outcomes, strict=True) if oom]
-    negatives = [p for p, oom in zip(probabilities, outcomes, strict=True) if not oom]
-    auc = None
-    if positives and negatives:
-        wins = sum((p > q) + 0.5 * (p == q) for p in positives for q in negatives)
-        auc = wins / (len(positives) * len(negatives))
     brier = sum((p - oom) ** 2 for p, oom in zip(probabilities, outcomes, strict=True)) / max(n, 1)
     ece = sum(abs(mean - rate) * count for _, count, mean, rate in reliability(probabilities, outcomes, bins))
-    return Score(n, len(positives), auc, brier, ece / max(n, 1))
+    return Score(n, sum(outcomes), _auc(probabilities, outcomes), brier, ece / max(n, 1))
+
+
+def _auc(probabilities: Sequence[float], outcomes: Sequence[bool]) -> float | None:
+    """Share of pairs of a failed and a good run in which the failed one was thought likelier to fail."""
+    failed: Counter[float] = Counter(p for p, oom in zip(probabilities, outcomes, strict=True) if oom)
+    good: Counter[float] = Counter(p for p, oom in zip(probabilities, outcomes, strict=True) if not oom)
+    if not failed or not good:
+        return None
+    wins, below = 0.0, 0
+    for p in sorted(failed | good):
+        wins += failed[p] * (below + 0.5 * good[p])
+        below += good[p]
+    return wins / (failed.total() * good.total())
 
 
 def reliability(
