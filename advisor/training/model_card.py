@@ -1,0 +1,203 @@
+"""The model card: what the speed model is, what it was fitted on, how wrong it is, and where it is worst.
+
+It owns the words; tables of scores are `advisor.training.card_tables`'. The same training run gives the same
+text: no dates, no durations.
+"""
+
+from __future__ import annotations
+
+import json
+
+from advisor.risk import CONSTANTS
+from advisor.speed.intervals import DEEP_TOKENS, LEVEL
+from advisor.training.card_tables import (
+    FEW,
+    NAMES,
+    headline_table,
+    slice_table,
+    table,
+    worst_table,
+)
+from advisor.training.slices import SLICES
+from advisor.training.training_run import TrainingRun
+from advisor.training.validate import FOLDS
+from knowledge.units import format_tokens
+
+
+def model_card(run: TrainingRun) -> str:
+    """The whole card as Markdown."""
+    parts = (
+        _INTRODUCTION,
+        _model(run),
+        _rows(run),
+        _errors(run),
+        _slices(run),
+        _worst(run),
+        _risk(),
+        _LIMITS,
+    )
+    return "\n\n".join(_flowing(part) for part in parts) + "\n"
+
+
+def _flowing(text: str) -> str:
+    """Every paragraph and list item on one line, as Markdown is written here; tables as they are."""
+    blocks = []
+    for block in text.strip().split("\n\n"):
+        if block.startswith(("|", "<!--")):
+            blocks.append(block)
+        elif block.startswith("- "):
+            blocks.append("\n".join(f"- {' '.join(item.split())}" for item in block[2:].split("\n- ")))
+        else:
+            blocks.append(" ".join(block.split()))
+    return "\n\n".join(blocks)
+
+
+_INTRODUCTION = """# Model card
+
+This page is written by `advisor train`; do not edit it. The same rows give the same page.
+"""
+
+_LIMITS = """## Limits
+
+- A group with few sources says more about those sources than about the group.
+- Sources are counted by repository or thread. One person who reports in two places counts twice.
+- Rows are other people's reports. What they do not state (format, split, build) is taken from their engine's
+  defaults, or the row is left out. Not every wrong statement is found.
+- Two reports of one configuration easily differ by a tenth. No model of these rows can do better than that.
+- New devices are devices that were left out, a fifth of them at a time. A new generation may differ more from
+  everything before it.
+- Speculative decoding is one factor per method. How many guesses are accepted depends on the text.
+- Time to first token depends on queues that rows rarely describe.
+- The risk of running out of memory rests on few runs that did run out.
+"""
+
+
+def _model(run: TrainingRun) -> str:
+    model = run.model
+    gains = ", ".join(
+        f"{method} ×{gain:.2f} ({'several sequences' if crowd == 'many' else 'one sequence'})"
+        for key, gain in sorted(model.speculation.items())
+        for method, _, crowd in [key.partition("/")]
+    )
+    return f"""## What the model is
+
+Seconds of a decoding step, or of a prompt, are a sum of physical parts: bytes to read and operations to do,
+over what the datasheet of the device promises. Each part has a fitted factor, for the whole population and
+for {len(model.decode_factors.factors)} (decode) and {len(model.prefill_factors.factors)} (prefill) groups of
+device kind, engine, backend and architecture; a group with few rows stays near the one above it. Boosted
+trees ({model.decode_forest.root.size} for decode, {model.prefill_forest.root.size} for prefill) learn the
+logarithm of what is left. Answers are given for builds of {model.newest_year:.1f}, the newest among the rows.
+
+Speculative decoding is a factor on top, the median of what the rows show: {gains or "none could be fitted"}.
+
+Intervals are central {100 * LEVEL:.0f} % intervals. Their widths are quantiles of the errors on rows whose
+source, device or model was left out: by figure, by what is known of device and model, and by kind of run
+where there are enough rows.
+
+The model is plain arrays; reading it runs no code. Fingerprint of its rows: `{model.fingerprint}`."""
+
+
+def _rows(run: TrainingRun) -> str:
+    cases, skipped = run.found.cases, run.found.skipped
+    used = run.found.rows - sum(skipped.values())
+    own = f", {run.own_rows:,} of them the user's own" if run.own_rows else ""
+    kinds = [[name, f"{len(run.validation.indices(figure)):,}"] for figure, name in NAMES.items()]
+    counts = [
+        ["sources", f"{len({case.source for case in cases}):,}"],
+        ["devices", f"{len({case.setup.gpu.name for case in cases}):,}"],
+        ["models", f"{len({case.setup.model.hf_id for case in cases}):,}"],
+        ["formats", f"{len({case.setup.quant.name for case in cases}):,}"],
+        ["engines", f"{len({case.setup.launch.engine for case in cases}):,}"],
+        ["figures", f"{len(cases):,}"],
+        *([f"– {name}", n] for name, n in kinds),
+    ]
+    left_out = [
+        [reason, f"{n:,}"] for reason, n in sorted(skipped.items(), key=lambda item: (-item[1], item[0]))
+    ]
+    return f"""## What it was fitted on
+
+{used:,} of {run.found.rows:,} rows{own}.
+
+{table(["", "how many"], counts)}
+
+Rows left out:
+
+{table(["reason", "rows"], left_out)}"""
+
+
+def _errors(run: TrainingRun) -> str:
+    return f"""## How wrong it is
+
+<!-- summary -->
+{headline_table(run.validation)}
+
+Median error; in brackets the share of figures that are off by at most a quarter, and the share inside the
+{100 * LEVEL:.0f} % interval. Sources, devices or models were left out in {FOLDS} parts, each predicted by a
+model that was fitted without it; nothing was scored that the fit had seen.
+
+<!-- end -->
+
+- *decode, one sequence*: tokens per second of a single sequence, without speculative decoding, at whatever
+  depth it was measured; on one or several devices, with a part of the model on the host, or on a CPU.
+- *bandwidth ÷ bytes × one constant*: what most calculators do, on the same rows. How often the memory
+  bandwidth of the devices that share a tensor can read the weights of one token, times a constant that was
+  fitted on the other parts.
+- *the median group*: every source (device, model) counts once, however many rows it has.
+- *total throughput*: of several sequences at once, without speculative decoding.
+- *prefill* and *time to first token*: all rows that state the length of the prompt.
+- The error is |predicted − measured| ÷ measured. An interval's width comes from the errors of the other parts
+  only, never from the figures that it is compared with."""
+
+
+def _slices(run: TrainingRun) -> str:
+    parts = [
+        f"""## Where it is better and worse
+
+Medians of the error as above, of decode of one sequence unless another figure is named; of new sources unless
+a new device or model is named. *Simple rule* is bandwidth ÷ bytes × one constant. Scores of fewer than {FEW}
+figures are left out, and groups without any other. *Deep* means {format_tokens(DEEP_TOKENS)} tokens and more
+in the cache."""
+    ]
+    for piece in SLICES:
+        remark = f"\n\n{piece.remark}" if piece.remark else ""
+        parts.append(f"### By {piece.name}{remark}\n\n{slice_table(run.validation, piece)}")
+    return "\n\n".join(parts)
+
+
+def _worst(run: TrainingRun) -> str:
+    parts = [
+        f"""## Where it is worst
+
+The groups with the largest median errors when they are left out whole, among those with {FEW} or more figures
+of decode of one sequence."""
+    ]
+    return "\n\n".join(
+        [*parts, *(worst_table(run.validation, scheme) for scheme in run.validation.predicted)]
+    )
+
+
+def _risk() -> str:
+    content = json.loads(CONSTANTS.read_text(encoding="utf-8"))
+    fitted = content["fitted_on"]
+    lines = [
+        [
+            name,
+            f"{score['n']:,}",
+            f"{score['positives']:,}",
+            "–" if score["auc"] is None else f"{score['auc']:.3f}",
+            f"{score['brier']:.3f}",
+            f"{score['ece']:.3f}",
+        ]
+        for name, score in content["leave_source_out"].items()
+    ]
+    scores = table(
+        ["", "runs", "ran out", "area under the ROC curve", "Brier score", "calibration error"], lines
+    )
+    return f"""## Risk of running out of memory
+
+Memory is counted, not learnt; only the spread of its errors is fitted, on {fitted["cases"]:,} runs of
+{fitted["sources"]:,} sources, of which {fitted["oom"]:,} ran out of memory. Each run below was judged by
+constants fitted without its source. The spread is fitted apart from the speed model and is not renewed by
+`advisor train`.
+
+{scores}"""
