@@ -15,14 +15,18 @@ from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from advisor.listings import Check, Health, Ingested, Reject
+from advisor.listings import Check, Evaluated, Health, Ingested, Reject, Trained
 from knowledge.errors import AdvisorError, StoreError, UsageError
 from knowledge.paths import app_path, home_dir, store_path
 
 _CATALOG_FILES = ("gpus", "models", "quants", "flags", "release_notes", "rules", "quality")
 
 
-def ingest(files: Sequence[Path | str], *, dry_run: bool = False, file_format: str = "csv") -> Ingested:
+Files = Sequence[Path | str] | Path | str
+"""One file or several."""
+
+
+def ingest(files: Files, *, dry_run: bool = False, file_format: str = "csv") -> Ingested:
     """Add CSV files of measured runs (`-`: standard input) to the user's store, in one transaction.
 
     Raises:
@@ -33,7 +37,7 @@ def ingest(files: Sequence[Path | str], *, dry_run: bool = False, file_format: s
         raise UsageError(f"format {file_format!r} cannot be read", "use --format csv")
     from knowledge.ingest.files import ingest_files  # noqa: PLC0415 - duckdb is loaded only when it is needed
 
-    report = ingest_files(files, dry_run=dry_run)
+    report = ingest_files(_several(files), dry_run=dry_run)
     return Ingested(
         read=report.read,
         added=report.added,
@@ -48,6 +52,59 @@ def ingest(files: Sequence[Path | str], *, dry_run: bool = False, file_format: s
             "next": "advisor train" if report.added and not dry_run else None,
         },
     )
+
+
+def train(output: Path | str | None = None, *, tell: Callable[[str], None] = lambda _: None) -> Trained:
+    """Fit the speed model on the shipped rows and the user's own, and write it with its card.
+
+    `output` is the folder for both; without it they go where predictions look. `tell` hears of the progress.
+
+    Raises:
+        UsageError: a folder that cannot be written.
+        StoreError: the store cannot be used, or the data folder cannot be written.
+    """
+    from advisor.training.destination import destination  # noqa: PLC0415 - scikit-learn takes seconds to load
+    from advisor.training.model_card import model_card  # noqa: PLC0415 - as above
+    from advisor.training.training_run import train_on  # noqa: PLC0415 - as above
+    from knowledge.catalog import default_catalog  # noqa: PLC0415 - as above
+    from knowledge.store.connection import open_store, plain_errors  # noqa: PLC0415 - as above
+    from knowledge.store.queries import training_rows  # noqa: PLC0415 - as above
+
+    with open_store() as store, plain_errors(store.path):
+        rows, note = training_rows(store.con), store.note
+    own_rows = sum(row["origin"] == "user" for row in rows)
+    place = destination(output, own_rows)
+    place.prepare()
+    run = train_on(rows, default_catalog(), tell)
+    place.write(run.model, model_card(run))
+    return Trained(
+        rows=run.found.rows,
+        own_rows=own_rows,
+        cases=len(run.found.cases),
+        skipped=dict(sorted(run.found.skipped.items())),
+        headline=run.headlines(),
+        files=[str(place.artefact), str(place.card)],
+        loaded=place.loaded,
+        note=note,
+    )
+
+
+def evaluate(files: Files) -> Evaluated:
+    """Score the loaded model against the measured rows of CSV files (`-`: standard input); nothing is learnt.
+
+    Raises:
+        UsageError: a path that is no CSV of ours.
+        AdvisorError: the speed model cannot be read.
+    """
+    from advisor.speed.model import load_model  # noqa: PLC0415 - numpy and scikit-learn take seconds to load
+    from advisor.training.evaluation import evaluate_files  # noqa: PLC0415 - as above
+    from knowledge.catalog import default_catalog  # noqa: PLC0415 - as above
+
+    return evaluate_files(_several(files), load_model(), default_catalog())
+
+
+def _several(files: Files) -> Sequence[Path | str]:
+    return [files] if isinstance(files, (str, Path)) else files
 
 
 def serve_page(host: str, port: str) -> int:
@@ -106,10 +163,11 @@ def _facts() -> str:
 
 
 def _speed_model() -> str:
-    from advisor.speed.model import load_model  # noqa: PLC0415 - numpy is loaded only when it is needed
+    from advisor.speed.model import load_model, own_model  # noqa: PLC0415 - numpy is loaded only when needed
 
     model = load_model()
-    return f"fitted on {sum(n for key, n in model.counts.items() if key.endswith('|||'))} runs"
+    whose = "your own, " if own_model() else ""
+    return f"{whose}fitted on {sum(n for key, n in model.counts.items() if key.endswith('|||'))} figures"
 
 
 def _home() -> str:

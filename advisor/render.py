@@ -53,6 +53,12 @@ def tell(text: str) -> None:
         sys.stderr.write(f"note: {' '.join(text.split())}\n")
 
 
+def progress(text: str) -> None:
+    """Say what is being done, if somebody watches standard error."""
+    if sys.stderr.isatty():
+        sys.stderr.write(f"{text} …\n")
+
+
 def store_note(predictions: Iterable[Prediction]) -> str:
     """What the store had to say about itself, once."""
     said = (w.text for prediction in predictions for w in prediction.warnings if w.rule == "store")

@@ -22,12 +22,12 @@ from knowledge.catalog import Catalog, default_catalog
 from knowledge.errors import StoreError, UnsupportedError, UsageError
 
 if TYPE_CHECKING:
-    from advisor.learning import doctor, ingest, serve_page
+    from advisor.learning import doctor, evaluate, ingest, serve_page, train
     from advisor.lookup import flags, gpus, models, notes, observations, quants
 
 __all__ = [
-    "doctor", "flags", "gpus", "ingest", "models", "notes", "observations", "predict", "quants", "recommend",
-    "serve_page",
+    "doctor", "evaluate", "flags", "gpus", "ingest", "models", "notes", "observations", "predict", "quants",
+    "recommend", "serve_page", "train",
 ]  # fmt: skip
 
 _ROOMS = ("advisor.lookup", "advisor.learning")

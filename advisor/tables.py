@@ -165,6 +165,71 @@ def _health(out: Console, answer: listings.Health) -> None:
         out.print(Text(f"{'ok  ' if check.ok else 'FAIL'}  {check.name}: {check.detail}"), soft_wrap=True)
 
 
+def _trained(out: Console, answer: listings.Trained) -> None:
+    own = f", {answer.own_rows:,} of them yours" if answer.own_rows else ""
+    used = answer.rows - sum(answer.skipped.values())
+    out.print(f"fitted on {answer.cases:,} figures of {used:,} rows{own}")
+    _skipped(out, answer.skipped)
+    out.print(
+        "\nMedian errors on what was left out of the fit; bandwidth ÷ bytes is the simple rule to beat\n"
+    )
+    rows = (
+        (item.figure, f"new {item.left_out}", *_score(item.score), _share(item.baseline_mdape))
+        for item in answer.headline
+    )
+    _print_table(out, "figure|on a|>figures|>error|>within 25 %|>in interval|>bandwidth ÷ bytes", rows)
+    for file in answer.files:
+        out.print(Text(f"wrote {file}"), soft_wrap=True)
+    if not answer.loaded:
+        out.print("predictions do not look there")
+
+
+def _evaluated(out: Console, answer: listings.Evaluated) -> None:
+    out.print(f"read {answer.rows:,} rows, scored {answer.scored:,}")
+    _skipped(out, answer.skipped)
+    slices = answer.slices
+    parts = {
+        "all": answer.metrics,
+        "known GPU and model": slices.seen_gpu_seen_model,
+        "new GPU": slices.unseen_gpu,
+        "new model": slices.unseen_model,
+        **slices.by_engine,
+        **dict(list(slices.by_gpu.items())[:_GPUS_SHOWN]),
+    }
+    figures = [name for name in listings.Metrics.model_fields if name != "oom"]
+    rows = (
+        (part, figure, *_score(score))
+        for part, metrics in parts.items()
+        for figure in figures
+        if (score := getattr(metrics, figure)).n
+    )
+    out.print("")
+    _print_table(out, "of|figure|>figures|>error|>within 25 %|>in interval", rows)
+    oom = answer.metrics.oom
+    if oom.n:
+        out.print(
+            f"out of memory: {oom.positives} of {oom.n} runs; area under the ROC curve {_figure(oom.auc)}, "
+            f"Brier score {_figure(oom.brier)}, calibration error {_figure(oom.ece)}"
+        )
+
+
+_GPUS_SHOWN = 5
+"""The table shows the GPUs with most rows; `--json` has all of them."""
+
+
+def _score(score: listings.FigureScore) -> tuple[str, str, str, str]:
+    return (f"{score.n:,}", _share(score.mdape), _share(score.within_25pct), _share(score.coverage_80))
+
+
+def _share(share: float | None) -> str:
+    return "–" if share is None else f"{100 * share:.1f} %"
+
+
+def _skipped(out: Console, skipped: Mapping[str, int]) -> None:
+    for reason, rows in sorted(skipped.items(), key=lambda item: -item[1]):
+        out.print(Text(f"  {rows:,} left out: {reason}"), soft_wrap=True)
+
+
 def _number(value: float | None) -> str:
     return "" if value is None else f"{value:,.4g}"
 
@@ -178,4 +243,6 @@ _PRINTERS: dict[type[BaseModel], Callable[[Console, Any], None]] = {
     listings.Observations: _observations,
     listings.Ingested: _ingested,
     listings.Health: _health,
+    listings.Trained: _trained,
+    listings.Evaluated: _evaluated,
 }

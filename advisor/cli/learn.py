@@ -16,7 +16,7 @@ Files = Annotated[
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the program."""
-    for command in (ingest, ui):
+    for command in (ingest, train, evaluate, ui):
         app.command()(command)
 
 
@@ -38,6 +38,28 @@ def ingest(
             f"{report.rejected} rows rejected and {report.quarantined} quarantined of {report.read}",
             "the others are in" if report.added else "",
         )
+
+
+def train(
+    output: Annotated[
+        str | None,
+        typer.Option("--output", metavar="FOLDER", help="Write here instead of where predictions look."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Fit the speed model on all rows of the store, and say how wrong it is on rows left out."""
+    from advisor import render, service, tables  # noqa: PLC0415 - `--help` must not load them
+
+    report = service.train(output, tell=render.progress)
+    render.tell(report.note)
+    tables.show(report, as_json=as_json)
+
+
+def evaluate(files: Files, as_json: AsJson = False) -> None:
+    """Score predictions against measured rows, without learning from them."""
+    from advisor import service, tables  # noqa: PLC0415 - `--help` must not load them
+
+    tables.show(service.evaluate(files), as_json=as_json)
 
 
 def ui(
