@@ -10,7 +10,7 @@ from dataclasses import replace
 from advisor.config import PredictedFigures, Setup
 from advisor.memory import account
 from advisor.speed.roofline import DECODE_PARTS, decode_parts
-from advisor.speed.work import Work, work_of
+from advisor.speed.work import work_of
 from knowledge.kv_types import KV_TYPES, normalise_kv_type
 from knowledge.units import BYTES_PER_GIB, format_mib, format_tokens, format_tps
 
@@ -36,10 +36,10 @@ def why(setup: Setup, figures: PredictedFigures) -> str:
     )
 
 
-def _limit(setup: Setup, depth: int, work: Work) -> str:
+def _limit(setup: Setup, depth: int) -> str:
     """The group of parts that takes most of an ideal decoding step at `depth`."""
     groups: dict[str, float] = {}
-    times = decode_parts(setup, setup.launch.concurrency, depth, work)
+    times = decode_parts(setup, setup.launch.concurrency, depth)
     for name, seconds in zip(DECODE_PARTS, times, strict=True):
         if name in _GROUP:
             groups[_GROUP[name]] = groups.get(_GROUP[name], 0.0) + seconds
@@ -50,7 +50,7 @@ def _speed(setup: Setup, figures: PredictedFigures) -> str:
     launch, model, work = setup.launch, setup.model, work_of(setup)
     if figures.decode_tps is None:
         return ""
-    start, full = _limit(setup, launch.depth, work), _limit(setup, launch.ctx, work)
+    start, full = _limit(setup, launch.depth), _limit(setup, launch.ctx)
     text = f"A decoding step reads {work.weight_bytes(launch.concurrency) / BYTES_PER_GIB:.1f} GiB of weights"
     if model.is_moe:
         text += f" ({model.active_params_b:.3g}B of {model.total_params_b:.3g}B parameters active per token)"

@@ -1,0 +1,46 @@
+"""The keystone: setups in, predicted figures out — memory, risk and speed, for everyone.
+
+`recommend`, `predict`, `check`, the page and the evaluation all come through here, so that one question has
+one answer. It chooses nothing and prints nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from advisor.config import PredictedFigures, Setup
+from advisor.memory import account
+from advisor.risk import fits, oom_probability
+from advisor.speed.figures import speed_figures
+
+
+def predict_setups(setups: Sequence[Setup]) -> list[PredictedFigures]:
+    """Figures of each setup, in order.
+
+    Raises:
+        UnsupportedError: an engine or architecture whose memory or speed cannot be computed honestly.
+    """
+    figures = []
+    for setup, speed in zip(setups, speed_figures(setups), strict=True):
+        memory = account(setup)
+        risk = oom_probability(setup, memory)
+        figures.append(
+            PredictedFigures(
+                decode_tps=speed.decode_tps,
+                decode_tps_full_context=speed.decode_tps_full_context,
+                decode_tps_total=speed.decode_tps_total,
+                prefill_tps=speed.prefill_tps,
+                ttft_ms=speed.ttft_ms,
+                memory=memory,
+                oom_probability=risk,
+                fits=fits(risk, memory),
+                basis=speed.basis,
+                support=speed.support,
+            )
+        )
+    return figures
+
+
+def predict_setup(setup: Setup) -> PredictedFigures:
+    """Figures of one setup."""
+    return predict_setups([setup])[0]

@@ -1,0 +1,102 @@
+"""What a device offers a step: bytes per second, FLOP per second, and the links between devices.
+
+It knows datasheet rates only; how much of them an engine reaches is fitted (`advisor.speed.roofline`).
+"""
+
+from __future__ import annotations
+
+import math
+
+from advisor.config import Setup
+from knowledge.errors import UnsupportedError
+from knowledge.schema import Gpu
+
+PCIE_GBPS_PER_LANE = {2: 0.5, 3: 0.985, 4: 1.969, 5: 3.938, 6: 7.563}
+"""One direction, after line coding (PCI-SIG base specifications)."""
+NVLINK_GBPS = {"Volta": 150.0, "Ampere": 300.0, "Hopper": 450.0, "Blackwell": 900.0, "Blackwell Ultra": 900.0}
+"""One direction per GPU of the SXM parts (NVIDIA datasheets); cards with a PCIe edge have none."""
+DEFAULT_HOST_GBPS = 60.0
+"""Two channels of DDR5-5600 at about two thirds of 89.6 GB/s: a desktop whose memory was not stated."""
+_HALF_LANES = ("6.0", "7.0", "7.5", "8.0")
+"""CUDA capabilities with 64 FP32 lanes per multiprocessor; the others have 128 (CUDA programming guide)."""
+_DUAL_ISSUE = ("RDNA 3", "RDNA 4")
+"""Whose FP32 rate counts two operations per lane and cycle that such kernels rarely find."""
+_BYTES_PER_CYCLE = 6.0
+"""Per multiprocessor: llama.cpp reads a 16-bit model on A100 and H100 PCIe at 5.4 to 5.7 (the runs of
+https://github.com/XiongjieDai/GPU-Benchmarks-on-LLM-Inference)."""
+_SERVER_PARTS = ("SXM", "GB200", "GB300", "B200", "B300", "H200", "H800")
+
+
+def bandwidth_bytes_per_s(gpu: Gpu) -> float:
+    """Memory bandwidth of one device, bytes per second.
+
+    Raises:
+        UnsupportedError: when the catalog has no bandwidth for it.
+    """
+    if gpu.bandwidth_gbps is None:
+        raise UnsupportedError(
+            f"the memory bandwidth of {gpu.name} is not known", "choose another with: advisor gpus"
+        )
+    return gpu.bandwidth_gbps * 1e9
+
+
+def issue_bytes_per_s(gpu: Gpu) -> float:
+    """Bytes per second that matrix-vector kernels can ask for, whatever the memory could deliver.
+
+    Their loads in flight are bounded by multiprocessor and cycle, so that cards with much bandwidth per
+    multiprocessor (A100, H100 PCIe) do not reach it. Infinite where multiprocessors cannot be told from the
+    FP32 rate.
+    """
+    if gpu.kind != "gpu" or gpu.fp32_tflops is None:
+        return math.inf
+    lanes = 64 if gpu.vendor == "AMD" or gpu.compute_capability in _HALF_LANES else 128
+    issues = 2 if gpu.arch.startswith(_DUAL_ISSUE) else 1
+    cycles = gpu.fp32_tflops * 1e12 / (2 * lanes * issues)
+    return _BYTES_PER_CYCLE * cycles
+
+
+def peak_flop_per_s(gpu: Gpu, activation_bits: int = 16) -> float:
+    """Dense matrix rate for products of `activation_bits` activations, FLOP per second.
+
+    A format whose activations the device cannot multiply natively runs at the next wider rate (weight-only
+    kernels); a device without a listed matrix rate runs at its FP32 rate.
+    """
+    ladder = []
+    if activation_bits <= 4:
+        ladder.append(gpu.fp4_tflops)
+    if activation_bits <= 8:
+        ladder.append(gpu.fp8_tflops)
+    ladder += [gpu.fp16_tflops, gpu.fp32_tflops]
+    rate = next((value for value in ladder if value), None)
+    # Without any rate: 20 FLOP per byte of bandwidth, the low end of the catalog's devices.
+    return rate * 1e12 if rate else 20.0 * bandwidth_bytes_per_s(gpu)
+
+
+def vector_flop_per_s(gpu: Gpu) -> float:
+    """Rate of what no matrix unit does, FLOP per second: unpacking, scaling, addresses.
+
+    Half the matrix rate where the catalog has no FP32 rate.
+    """
+    return gpu.fp32_tflops * 1e12 if gpu.fp32_tflops else peak_flop_per_s(gpu) / 2
+
+
+def link_bytes_per_s(gpu: Gpu) -> float:
+    """Device to device, one direction: NVLink on server parts, PCIe otherwise, memory where it is unified."""
+    if gpu.vendor == "NVIDIA" and gpu.arch in NVLINK_GBPS and any(p in gpu.name for p in _SERVER_PARTS):
+        return NVLINK_GBPS[gpu.arch] * 1e9
+    if gpu.vendor == "AMD" and gpu.arch.startswith("CDNA"):
+        return 64e9 * 4  # four Infinity Fabric links of 64 GB/s towards any one peer group (CDNA 3 datasheet)
+    return pcie_bytes_per_s(gpu)
+
+
+def pcie_bytes_per_s(gpu: Gpu) -> float:
+    """Host to device, one direction; PCIe 4.0 x16 where the catalog is silent."""
+    lanes = gpu.pcie_lanes or 16
+    return PCIE_GBPS_PER_LANE.get(gpu.pcie_gen or 4, PCIE_GBPS_PER_LANE[4]) * lanes * 1e9
+
+
+def host_bytes_per_s(setup: Setup) -> float:
+    """Bandwidth of the memory that offloaded weights are read from."""
+    if setup.gpu.unified_memory or setup.gpu.kind == "cpu":
+        return bandwidth_bytes_per_s(setup.gpu)
+    return (setup.host.ram_bandwidth_gbps or DEFAULT_HOST_GBPS) * 1e9

@@ -1,0 +1,143 @@
+"""What a model has to do per step: bytes read and FLOP, by part. Pure arithmetic on shapes.
+
+It knows no device and no efficiency: `advisor.speed.roofline` turns work into seconds. Bytes of a KV cache
+row and of a recurrent state are those of `advisor.memory`; here they are traffic, there they are capacity.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from advisor.config import Setup
+from knowledge.kv_types import row_bytes
+from knowledge.tensors import parameter_counts
+
+FLOP_PER_MAC = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """Work of one sequence and one token, and of the weights that a step shares among its tokens.
+
+    Bytes unless named otherwise. `attention_flop_per_position` multiplies every earlier token that a full
+    layer looks back at; `window_…` the same for sliding layers, which look back at most `window` tokens.
+    """
+
+    dense: float
+    output: float
+    experts: float
+    n_experts: int
+    n_experts_used: int
+    kv_per_token: float
+    kv_window_per_token: float
+    window: int
+    state: float
+    """Recurrent state of one sequence; read and written once per step."""
+    body_flop: float
+    """Per token, everything but routed experts, the LM head and attention over earlier tokens."""
+    expert_flop: float
+    output_flop: float
+    attention_flop_per_position: float
+    window_flop_per_position: float
+    blocks: float
+    """Pairs of a token mixer and a feed-forward, chains of small kernels; a layer may be half of one."""
+    recurrent_layers: int
+    """Linear-attention and Mamba mixers, which need more kernels than attention does."""
+    moe_layers: int
+    hidden_size: int
+
+    def weight_bytes(self, tokens: float) -> float:
+        """Weights a step over `tokens` tokens reads: expected distinct experts E·(1−(1−k/E)^tokens)."""
+        return self.dense + self.output + self.experts * self.expert_share(tokens)
+
+    def expert_share(self, tokens: float) -> float:
+        """Expected share of the routed experts that `tokens` tokens touch, assuming even routing."""
+        if not self.n_experts:
+            return 0.0
+        missed = 1.0 - min(1.0, self.n_experts_used / self.n_experts)
+        return 1.0 - math.pow(missed, tokens)
+
+    def kv_bytes(self, depth: float) -> float:
+        """KV cache that one decoding token reads with `depth` tokens before it."""
+        return self.kv_per_token * depth + self.kv_window_per_token * min(depth, self.window)
+
+    def attention_flop(self, depth: float) -> float:
+        """FLOP of attention for one token with `depth` tokens before it."""
+        reach = min(depth, self.window)
+        return self.attention_flop_per_position * depth + self.window_flop_per_position * reach
+
+    def prefill_attention_flop(self, prompt: float, depth: float = 0.0) -> float:
+        """FLOP of causal attention for `prompt` new tokens behind `depth` cached ones."""
+        mean_depth = depth + prompt / 2
+        # A window fills after `window` tokens; before that it grows like full attention.
+        full_from = max(0.0, min(prompt, self.window - depth))
+        window_reach = full_from * (depth + full_from / 2) + (prompt - full_from) * self.window
+        return prompt * self.attention_flop_per_position * mean_depth + (
+            self.window_flop_per_position * window_reach
+        )
+
+
+def _state_bytes(setup: Setup) -> float:
+    """Recurrent state of one sequence in f32: convolution tail and matrix state (MEMORY formula)."""
+    model = setup.model
+    linear = 0.0
+    if model.layers_linear and model.linear_num_value_heads:
+        key = (model.linear_num_key_heads or 0) * (model.linear_key_head_dim or 0)
+        value = model.linear_num_value_heads * (model.linear_value_head_dim or 0)
+        conv = ((model.linear_conv_kernel_dim or 1) - 1) * (value + 2 * key)
+        linear = model.layers_linear * 4.0 * (conv + (model.linear_key_head_dim or 0) * value)
+    mamba = 0.0
+    if model.layers_mamba2 and model.ssm_num_heads:
+        inner = model.ssm_num_heads * (model.ssm_head_dim or 0)
+        state = model.ssm_state_size or 0
+        conv = ((model.ssm_conv_kernel or 1) - 1) * (inner + 2 * (model.ssm_groups or 1) * state)
+        mamba = model.layers_mamba2 * 4.0 * (conv + state * inner)
+    return linear + mamba
+
+
+def work_of(setup: Setup) -> Work:
+    """The work of one step of `setup.model` in `setup.weights` with the launch's KV cache types."""
+    model, weights, launch = setup.model, setup.weights, setup.launch
+    type_k, type_v = launch.kv_type_k, launch.kv_type_v
+    full_dim = model.global_head_dim
+    full_heads = model.global_n_kv_heads or model.n_kv_heads
+    full_row = row_bytes(type_k, full_heads * (full_dim or model.head_dim_k)) + row_bytes(
+        type_v, full_heads * (full_dim or model.head_dim_v)
+    )
+    window_heads = model.swa_n_kv_heads or model.n_kv_heads
+    window_row = row_bytes(type_k, window_heads * model.head_dim_k) + row_bytes(
+        type_v, window_heads * model.head_dim_v
+    )
+    kv = model.layers_full * full_row
+    attention = model.layers_full * 2 * FLOP_PER_MAC * model.n_heads * (full_dim or model.head_dim_k)
+    if model.layers_mla:
+        latent = (model.kv_lora_rank or 0) + (model.qk_rope_head_dim or 0)
+        kv += model.layers_mla * row_bytes(type_k, latent)
+        # Absorbed MLA attends in the latent space: scores over latent, values over kv_lora_rank.
+        attention += model.layers_mla * FLOP_PER_MAC * model.n_heads * (latent + (model.kv_lora_rank or 0))
+    ffn_layers = model.layers_mlp_only or model.n_layers
+    counts = parameter_counts(model)
+    head = counts.token_embd if counts.tied else counts.output
+    used = model.n_experts_used / model.n_experts if model.n_experts else 0.0
+    active = counts.active(model.n_experts_used, model.n_experts)
+    return Work(
+        dense=weights.dense,
+        output=weights.output,
+        experts=weights.experts,
+        n_experts=model.n_experts,
+        n_experts_used=model.n_experts_used,
+        kv_per_token=kv,
+        kv_window_per_token=model.layers_sliding * window_row,
+        window=model.sliding_window or 0,
+        state=_state_bytes(setup),
+        body_flop=FLOP_PER_MAC * (active - head - counts.routed_experts * used),
+        expert_flop=FLOP_PER_MAC * counts.routed_experts * used,
+        output_flop=FLOP_PER_MAC * head,
+        attention_flop_per_position=attention,
+        window_flop_per_position=model.layers_sliding * 2 * FLOP_PER_MAC * model.n_heads * model.head_dim_k,
+        blocks=(2 * model.n_layers - model.layers_mlp_only - (model.n_layers - ffn_layers)) / 2,
+        recurrent_layers=model.layers_linear + model.layers_mamba2,
+        moe_layers=max(ffn_layers - model.n_dense_layers, 0) if model.is_moe else 0,
+        hidden_size=model.hidden_size,
+    )
