@@ -26,7 +26,7 @@ from advisor.training.metrics import FIGURE_OF
 from advisor.training.model_card import model_card
 from advisor.training.slices import SLICES
 from advisor.training.training_run import fingerprint_of, train_on
-from advisor.training.validate import GROUPS, folds_of, out_of_fold
+from advisor.training.validate import GROUPS, fold_of_cases, folds_of, out_of_fold
 from knowledge.catalog import default_catalog
 from knowledge.errors import AdvisorError
 from knowledge.store import queries
@@ -140,7 +140,7 @@ def test_what_is_scored_was_left_out_of_the_fit(run, monkeypatch):
 
 def test_an_interval_does_not_know_the_errors_it_is_held_against(run):
     cases, predicted = run.found.cases, dict(run.validation.predicted)
-    fold = folds_of([GROUPS["source"](case) for case in cases])
+    fold = fold_of_cases(cases, "source")
     off = predicted["source"].copy()
     off[fold == 0] *= 1e6  # as wrong as can be, in one part
     covered = validated(cases, predicted | {"source": off}).covered["source"]

@@ -18,7 +18,7 @@ from advisor.config import Setup
 from advisor.listings import FigureScore
 from advisor.training.metrics import figure_score
 from advisor.training.rows import Case, Kind
-from advisor.training.validate import GROUPS, TIER_OF, Scheme, fit_widths, folds_of
+from advisor.training.validate import TIER_OF, Scheme, fit_widths, fold_of_cases
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
@@ -74,7 +74,7 @@ def validated(cases: Sequence[Case], predicted: Mapping[Scheme, Floats]) -> Vali
 
 def _others(cases: Sequence[Case], scheme: Scheme) -> list[tuple[list[int], list[int]]]:
     """For every fold the cases in it and the cases outside, by their indices."""
-    fold = folds_of([GROUPS[scheme](case) for case in cases]).tolist()
+    fold = fold_of_cases(cases, scheme).tolist()
     return [
         (
             [index for index, place in enumerate(fold) if place == held],

@@ -132,8 +132,9 @@ def _errors(run: TrainingRun) -> str:
 {headline_table(run.validation)}
 
 Median error; in brackets the share of figures that are off by at most a quarter, and the share inside the
-{100 * LEVEL:.0f} % interval. Sources, devices or models were left out in {FOLDS} parts, each predicted by a
-model that was fitted without it; nothing was scored that the fit had seen.
+{100 * LEVEL:.0f} % interval. Sources were left out in {FOLDS["source"]} parts, devices and models in
+{FOLDS["gpu"]}, each predicted by a model that was fitted without it; nothing was scored that the fit had
+seen.
 
 <!-- end -->
 
