@@ -10,7 +10,10 @@ import math
 from dataclasses import dataclass
 
 from advisor.config import Setup
+from advisor.memory.kv_cache import attention_rows
+from advisor.memory.state import state_bytes
 from knowledge.kv_types import row_bytes
+from knowledge.schema import ModelSpec
 from knowledge.tensors import parameter_counts
 
 FLOP_PER_MAC = 2.0
@@ -78,42 +81,25 @@ class Work:
         )
 
 
-def _state_bytes(setup: Setup) -> float:
-    """Recurrent state of one sequence in f32: convolution tail and matrix state (MEMORY formula)."""
-    model = setup.model
-    linear = 0.0
-    if model.layers_linear and model.linear_num_value_heads:
-        key = (model.linear_num_key_heads or 0) * (model.linear_key_head_dim or 0)
-        value = model.linear_num_value_heads * (model.linear_value_head_dim or 0)
-        conv = ((model.linear_conv_kernel_dim or 1) - 1) * (value + 2 * key)
-        linear = model.layers_linear * 4.0 * (conv + (model.linear_key_head_dim or 0) * value)
-    mamba = 0.0
-    if model.layers_mamba2 and model.ssm_num_heads:
-        inner = model.ssm_num_heads * (model.ssm_head_dim or 0)
-        state = model.ssm_state_size or 0
-        conv = ((model.ssm_conv_kernel or 1) - 1) * (inner + 2 * (model.ssm_groups or 1) * state)
-        mamba = model.layers_mamba2 * 4.0 * (conv + state * inner)
-    return linear + mamba
+def _kv_per_token(model: ModelSpec, type_k: str, type_v: str) -> tuple[float, float]:
+    """Bytes that one earlier token adds to a step, in full and in sliding layers."""
+    if model.n_kv_shared_layers:  # a layer without a cache of its own reads another's
+        model = model.model_copy(update={"n_kv_shared_layers": 0})
+    full = sliding = 0.0
+    for row in attention_rows(model):
+        size = row.layers * (row_bytes(type_k, row.k_elements) + row_bytes(type_v, row.v_elements))
+        full, sliding = (full, sliding + size) if row.windowed else (full + size, sliding)
+    return full, sliding
 
 
 def work_of(setup: Setup) -> Work:
     """The work of one step of `setup.model` in `setup.weights` with the launch's KV cache types."""
     model, weights, launch = setup.model, setup.weights, setup.launch
-    type_k, type_v = launch.kv_type_k, launch.kv_type_v
+    kv, kv_window = _kv_per_token(model, launch.kv_type_k, launch.kv_type_v)
     full_dim = model.global_head_dim
-    full_heads = model.global_n_kv_heads or model.n_kv_heads
-    full_row = row_bytes(type_k, full_heads * (full_dim or model.head_dim_k)) + row_bytes(
-        type_v, full_heads * (full_dim or model.head_dim_v)
-    )
-    window_heads = model.swa_n_kv_heads or model.n_kv_heads
-    window_row = row_bytes(type_k, window_heads * model.head_dim_k) + row_bytes(
-        type_v, window_heads * model.head_dim_v
-    )
-    kv = model.layers_full * full_row
     attention = model.layers_full * 2 * FLOP_PER_MAC * model.n_heads * (full_dim or model.head_dim_k)
     if model.layers_mla:
         latent = (model.kv_lora_rank or 0) + (model.qk_rope_head_dim or 0)
-        kv += model.layers_mla * row_bytes(type_k, latent)
         # Absorbed MLA attends in the latent space: scores over latent, values over kv_lora_rank.
         attention += model.layers_mla * FLOP_PER_MAC * model.n_heads * (latent + (model.kv_lora_rank or 0))
     ffn_layers = model.layers_mlp_only or model.n_layers
@@ -128,15 +114,15 @@ def work_of(setup: Setup) -> Work:
         n_experts=model.n_experts,
         n_experts_used=model.n_experts_used,
         kv_per_token=kv,
-        kv_window_per_token=model.layers_sliding * window_row,
+        kv_window_per_token=kv_window,
         window=model.sliding_window or 0,
-        state=_state_bytes(setup),
+        state=state_bytes(model, 1, 0),
         body_flop=FLOP_PER_MAC * (active - head - counts.routed_experts * used),
         expert_flop=FLOP_PER_MAC * counts.routed_experts * used,
         output_flop=FLOP_PER_MAC * head,
         attention_flop_per_position=attention,
         window_flop_per_position=model.layers_sliding * 2 * FLOP_PER_MAC * model.n_heads * model.head_dim_k,
-        blocks=(2 * model.n_layers - model.layers_mlp_only - (model.n_layers - ffn_layers)) / 2,
+        blocks=(model.n_layers - model.layers_mlp_only + ffn_layers) / 2,
         recurrent_layers=model.layers_linear + model.layers_mamba2,
         moe_layers=max(ffn_layers - model.n_dense_layers, 0) if model.is_moe else 0,
         hidden_size=model.hidden_size,

@@ -1,0 +1,292 @@
+"""Speed as physics: what must hold for every device, model and load, whatever was fitted."""
+
+import math
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from advisor.asking import understand
+from advisor.memory.kv_cache import attention_rows
+from advisor.service import exact_setup
+from advisor.speed.builds import assumed_year, build_year, year_of
+from advisor.speed.coefficients import Coefficients, group_path
+from advisor.speed.device import bandwidth_bytes_per_s, issue_bytes_per_s, peak_flop_per_s
+from advisor.speed.figures import speed_figures
+from advisor.speed.intervals import Support, Widths, regime
+from advisor.speed.model import ARTEFACT, Query, first_token_seconds, load_model
+from advisor.speed.roofline import (
+    DECODE_PARTS,
+    PREFILL_PARTS,
+    decode_parts,
+    prefill_parts,
+    split_of,
+    unpack_ops,
+    vector_bytes_per_s,
+)
+from advisor.speed.work import work_of
+from advisor.training.fit import DECODE_RANGES, PREFILL_RANGES
+from knowledge.catalog import default_catalog
+from knowledge.errors import UnsupportedError
+from knowledge.kv_types import row_bytes
+
+CATALOG = default_catalog()
+MODEL = load_model(ARTEFACT)
+
+
+def setup_of(**options):
+    asked = understand(
+        {"ctx": "64k", "gpu": "3090", "quant": "Q4_K_M", "model": "qwen3.5-9b", **options}, CATALOG
+    )
+    return exact_setup(asked, CATALOG)
+
+
+def timed(parts, names):
+    return dict(zip(names, parts, strict=True))
+
+
+MOE = {"model": "qwen3.5-35b-a3b"}
+SETUPS = [
+    setup_of(),
+    setup_of(**MOE),
+    setup_of(**MOE, gpu="4090", vram=48, quant="FP8"),
+    setup_of(model="gemma-3-27b-it", gpu="2x3090"),
+    setup_of(model="gpt-oss-20b", quant="MXFP4", gpu="5060 ti 16gb"),
+    setup_of(model="llama 3.1 8b instruct", gpu="m4 max", vram=64, quant="Q8_0"),
+    setup_of(**MOE, gpu="3060 12gb", n_cpu_moe=30, ram=64),
+    setup_of(model="glm-4.7-flash", gpu="7900 xtx"),
+]
+SETUP = st.sampled_from(SETUPS)
+DEPTH = st.integers(0, 250_000)
+
+
+@given(SETUP, DEPTH, DEPTH)
+@settings(max_examples=60, deadline=None)
+def test_decoding_never_gets_faster_with_depth(setup, one, other):
+    shallow, deep = sorted((one, other))
+    steps = MODEL.decode_seconds([Query(setup, depth=float(shallow)), Query(setup, depth=float(deep))])
+    assert steps[0] <= steps[1]
+
+
+@given(SETUP, st.integers(1, 64), st.integers(1, 64), DEPTH)
+@settings(max_examples=60, deadline=None)
+def test_more_sequences_make_a_step_longer_but_no_sequence_free(setup, one, other, depth):
+    few, many = sorted((one, other))
+    steps = MODEL.decode_seconds([Query(setup, float(n), float(depth)) for n in (1, few, many)])
+    assert steps[0] <= steps[1] <= steps[2] * (1 + 1e-12)
+    # A crowd shares the weights, so that a step of n never takes as long as n steps of the fewer.
+    assert steps[2] <= steps[1] * many / few * 1.0001 or few == 1
+
+
+@given(SETUP, st.integers(1, 60_000), st.integers(1, 60_000), st.sampled_from([256, 512, 2048]))
+@settings(max_examples=60, deadline=None)
+def test_longer_prompts_take_longer(setup, one, other, chunk):
+    short, long = sorted((one, other))
+    seconds = MODEL.prefill_seconds(
+        [Query(setup, prompt=float(n), chunk=float(chunk)) for n in (short, long)]
+    )
+    assert seconds[0] <= seconds[1] * (1 + 1e-9)
+
+
+@given(SETUP, DEPTH, st.integers(1, 64))
+@settings(max_examples=60, deadline=None)
+def test_no_part_of_a_step_is_negative_or_unknown(setup, depth, sequences):
+    step = decode_parts(setup, sequences, depth, year=2026.0)
+    prompt = prefill_parts(setup, 512, depth, 512, year=2026.0)
+    assert (len(step), len(prompt)) == (len(DECODE_PARTS), len(PREFILL_PARTS))
+    assert (len(DECODE_RANGES), len(PREFILL_RANGES)) == (len(DECODE_PARTS), len(PREFILL_PARTS))
+    assert all(math.isfinite(part) and part >= 0 for part in (*step, *prompt))
+    assert sum(step) > 0
+
+
+@pytest.mark.parametrize("setup", SETUPS, ids=lambda s: f"{s.model.name} on {s.gpu.name}")
+def test_no_answer_beats_the_memory_of_its_devices(setup):
+    """Bandwidth ÷ bytes bounds a single sequence without speculation (SPEED, traps)."""
+    figures = speed_figures([setup], MODEL)[0]
+    work, split = work_of(setup), split_of(setup)
+    on_device = work.dense * (1 - split.host_dense) + work.output
+    on_device += work.experts * work.expert_share(1) * (1 - split.host_experts)
+    bound = bandwidth_bytes_per_s(setup.gpu) * split.ways / on_device
+    assert figures.decode_tps.value < bound
+    assert figures.decode_tps.low < figures.decode_tps.value < figures.decode_tps.high
+    assert figures.decode_tps_full_context.value <= figures.decode_tps.value
+
+
+@given(st.sampled_from(list(CATALOG.models.values())), st.integers(1, 600))
+@settings(max_examples=80, deadline=None)
+def test_tokens_touch_between_the_experts_of_one_and_all(model, tokens):
+    setup = setup_of()
+    work = work_of(type(setup)(setup.launch, model, setup.quant, setup.weights, setup.gpu))
+    if not model.is_moe:
+        assert work.expert_share(tokens) == 0
+        return
+    one = model.n_experts_used / model.n_experts
+    assert work.expert_share(1) == pytest.approx(one)
+    assert one * 0.999 <= work.expert_share(tokens) <= 1
+    assert work.expert_share(tokens) <= min(1, tokens * one) * 1.000001
+
+
+@pytest.mark.parametrize("name", ["qwen3.5-9b", "gemma-3-27b-it", "glm-4.7-flash", "llama 3.1 8b instruct"])
+def test_the_cache_that_is_read_is_the_cache_that_is_kept(name):
+    """One answer: bytes per token of traffic equal the rows that memory accounts for."""
+    setup = setup_of(model=name, kv_type="q8_0")
+    kept = sum(
+        row.layers * (row_bytes("q8_0", row.k_elements) + row_bytes("q8_0", row.v_elements))
+        for row in attention_rows(setup.model)
+        if not row.windowed
+    )
+    work = work_of(setup)
+    assert work.kv_per_token == pytest.approx(kept)
+    assert work.kv_bytes(4000) - work.kv_bytes(3999) >= kept * 0.999
+
+
+def test_layers_that_share_a_cache_still_read_it():
+    setup = setup_of(model="gemma-4-e4b-it")
+    alone = sum(row.layers for row in attention_rows(setup.model))
+    assert setup.model.n_kv_shared_layers > 0
+    assert alone < setup.model.layers_full + setup.model.layers_sliding
+    full = next(row for row in attention_rows(setup.model) if not row.windowed)
+    per_layer = row_bytes("f16", full.k_elements) + row_bytes("f16", full.v_elements)
+    assert work_of(setup).kv_per_token == pytest.approx(setup.model.layers_full * per_layer)
+
+
+def test_a_windowed_layer_reads_no_more_than_its_window():
+    work = work_of(setup_of(model="gemma-3-27b-it"))
+    assert work.window > 0
+    far, near = work.kv_bytes(work.window + 5000), work.kv_bytes(work.window)
+    assert far - near == pytest.approx(5000 * work.kv_per_token)
+    assert work.prefill_attention_flop(8000) > 2 * work.prefill_attention_flop(4000)
+
+
+def test_blocks_are_pairs_of_mixer_and_feed_forward():
+    nano = work_of(setup_of(model="nemotron-3-nano-30b-a3b"))
+    assert nano.blocks == 26  # 52 layers, each of them half a block
+    assert work_of(setup_of()).blocks == CATALOG.models["Qwen/Qwen3.5-9B"].n_layers
+
+
+def test_experts_on_the_host_are_read_from_its_memory():
+    device, host = (setup_of(**MOE, gpu="3090", n_cpu_moe=n, ram=64) for n in (0, 40))
+    before, after = (timed(decode_parts(setup, 1, 0), DECODE_PARTS) for setup in (device, host))
+    assert before["host"] == 0 < after["host"]
+    assert after["experts"] == pytest.approx(0)
+    faster = setup_of(**MOE, gpu="3090", n_cpu_moe=40, ram=64, ram_bandwidth=180)
+    assert timed(decode_parts(faster, 1, 0), DECODE_PARTS)["host"] == pytest.approx(after["host"] / 3)
+
+
+def test_tensor_parallel_halves_reading_and_adds_links():
+    one = setup_of(model="qwen3.5-27b", quant="FP8", gpu="h100", engine="vllm")
+    two = setup_of(model="qwen3.5-27b", quant="FP8", gpu="2xh100", engine="vllm")
+    alone, shared = (timed(decode_parts(setup, 4, 1000), DECODE_PARTS) for setup in (one, two))
+    assert shared["weights"] == pytest.approx(alone["weights"] / 2)
+    assert alone["link"] == 0 < shared["link"]
+
+
+def test_older_builds_are_slower_and_an_unknown_age_is_the_reference():
+    setup = setup_of()
+    old, new, unknown, reference = (
+        sum(decode_parts(setup, 1, 0, year=year)) for year in (2025.2, 2026.9, math.nan, 2026.0)
+    )
+    assert old > reference > new
+    assert unknown == reference
+
+
+def test_wide_memory_is_not_reached_by_few_multiprocessors():
+    a100, rtx4090 = CATALOG.gpus["A100 SXM 80GB"], CATALOG.gpus["RTX 4090"]
+    assert vector_bytes_per_s(a100) < 0.6 * bandwidth_bytes_per_s(a100)
+    assert vector_bytes_per_s(rtx4090) > 0.9 * bandwidth_bytes_per_s(rtx4090)
+    apple = CATALOG.gpus["M4 Max (40-core GPU)"]
+    assert issue_bytes_per_s(apple) == math.inf
+    assert vector_bytes_per_s(apple) == bandwidth_bytes_per_s(apple)
+
+
+def test_narrow_activations_run_at_the_rate_the_device_has_for_them():
+    hopper, ampere = CATALOG.gpus["H100 SXM"], CATALOG.gpus["A100 SXM 80GB"]
+    assert peak_flop_per_s(hopper, 8) == hopper.fp8_tflops * 1e12
+    assert peak_flop_per_s(ampere, 8) == peak_flop_per_s(ampere, 16)
+
+
+def test_a_device_of_unknown_bandwidth_is_refused():
+    gpu = CATALOG.gpus["RTX 3090"].model_copy(update={"bandwidth_gbps": None})
+    with pytest.raises(UnsupportedError, match="bandwidth"):
+        bandwidth_bytes_per_s(gpu)
+
+
+def test_formats_cost_what_unpacking_them_takes():
+    ops = {name: unpack_ops(CATALOG.quants[name]) for name in ("BF16", "Q8_0", "Q4_K_M", "Q3_K_M", "IQ4_XS")}
+    assert ops["BF16"] == 0 < ops["Q8_0"] < ops["Q4_K_M"] < ops["Q3_K_M"] == ops["IQ4_XS"]
+
+
+def test_the_deepest_group_that_was_fitted_answers():
+    setup = setup_of()
+    path = group_path(setup, "one")
+    assert path == [
+        "step", "one", "one/gpu", "one/gpu/llama.cpp", "one/gpu/llama.cpp/cuda",
+        "one/gpu/llama.cpp/cuda/Ampere",
+    ]  # fmt: skip
+    factors = Coefficients({"step": (1.0,), "one/gpu/llama.cpp": (3.0,)}, {"step": 9, "one/gpu/llama.cpp": 4})
+    assert factors.of(setup, "one") == (3.0,)
+    assert factors.of(setup, "many") == (1.0,)
+    again = Coefficients.from_arrays(factors.to_arrays("x"), "x")
+    assert (again.factors, again.counts) == (dict(factors.factors), dict(factors.counts))
+    with pytest.raises(KeyError):
+        Coefficients({}, {}).of(setup, "prompt")
+
+
+def test_prompts_that_come_together_wait_and_steady_ones_hardly_do():
+    assert (
+        first_token_seconds(1.0, 0.1, 1, burst=True) == first_token_seconds(1.0, 0.1, 1, burst=False) == 1.1
+    )
+    burst, steady = (first_token_seconds(1.0, 0.1, 9, burst=kind) for kind in (True, False))
+    assert burst == pytest.approx(5.1)
+    assert 1.1 < steady < burst
+
+
+def test_total_throughput_is_that_of_every_sequence():
+    setup = setup_of(model="qwen3.5-27b", quant="FP8", gpu="4090", vram=48, concurrency=6)
+    figures = speed_figures([setup], MODEL)[0]
+    assert figures.decode_tps_total.value == pytest.approx(6 * figures.decode_tps.value)
+
+
+def test_an_interval_is_as_wide_as_its_figure_regime_and_support_were_off():
+    widths = Widths({"decode/seen": 0.3, "decode/seen/cpu": 0.7})
+    assert widths.of("decode", "seen", "plain") == 0.3
+    assert widths.of("decode", "seen", "cpu") == 0.7
+    interval = Widths.interval(100.0, 0.3)
+    assert interval.low * interval.high == pytest.approx(100.0**2)
+    assert Widths.from_arrays(widths.to_arrays()).half == widths.half
+
+
+def test_the_hardest_condition_names_the_regime():
+    plain = {"cpu": False, "offloaded": False, "sequences": 1, "devices": 1, "depth": 0, "speculative": False}
+    cases = [
+        ({}, "plain"), ({"depth": 20_000}, "deep"), ({"devices": 2}, "several"), ({"sequences": 4}, "batch"),
+        ({"sequences": 4, "offloaded": True}, "offload"), ({"cpu": True, "devices": 2}, "cpu"),
+        ({"cpu": True, "speculative": True}, "speculative"),
+    ]  # fmt: skip
+    for changed, expected in cases:
+        assert regime(**{**plain, **changed}) == expected
+
+
+@pytest.mark.parametrize(
+    ("counts", "basis", "count"),
+    [
+        ((3, 9, 40, 50), "measured", 3), ((0, 9, 40, 50), "interpolated", 9),
+        ((0, 0, 40, 50), "interpolated", 40),
+        ((0, 0, 0, 50), "extrapolated", 0), ((0, 0, 40, 0), "extrapolated", 0), ((0, 0, 0, 0), "physics", 0),
+    ],
+)  # fmt: skip
+def test_the_basis_says_what_stands_behind_a_figure(counts, basis, count):
+    support = Support(*counts)
+    assert (support.basis, support.count) == (basis, count)
+
+
+def test_builds_have_dates():
+    assert year_of("2026-01-15") == pytest.approx(2026.04, abs=0.01)
+    assert math.isnan(year_of(""))
+    assert build_year("llama.cpp", "b9000") > build_year("llama.cpp", "b4000")
+    assert build_year("vllm", "0.20.1") == build_year("vllm", "v0.20.0") > build_year("vllm", "0.12.0")
+    assert build_year("vllm", "a fork") is None
+    assert build_year("llama.cpp", "TheTom turbo") is None
+    assert assumed_year(setup_of(model="qwen3.5-9b")) > assumed_year(
+        setup_of(model="llama 3.1 8b instruct", gpu="3090")
+    )
