@@ -170,14 +170,12 @@ def _trained(out: Console, answer: listings.Trained) -> None:
     used = answer.rows - sum(answer.skipped.values())
     out.print(f"fitted on {answer.cases:,} figures of {used:,} rows{own}")
     _skipped(out, answer.skipped)
-    out.print(
-        "\nMedian errors on what was left out of the fit; bandwidth ÷ bytes is the simple rule to beat\n"
-    )
+    out.print("\nMedian errors on what was left out of the fit; the simple rule is bandwidth ÷ bytes\n")
     rows = (
         (item.figure, f"new {item.left_out}", *_score(item.score), _share(item.baseline_mdape))
         for item in answer.headline
     )
-    _print_table(out, "figure|on a|>figures|>error|>within 25 %|>in interval|>bandwidth ÷ bytes", rows)
+    _print_table(out, "figure|on a|>figures|>error|>within 25 %|>inside|>simple rule", rows, wide=1)
     for file in answer.files:
         out.print(Text(f"wrote {file}"), soft_wrap=True)
     if not answer.loaded:

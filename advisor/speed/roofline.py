@@ -195,13 +195,15 @@ def prefill_parts(
         tokens_per_expert = chunk * work.n_experts_used / (work.n_experts * expert_share)
         padding = EXPERT_TILE_TOKENS / tokens_per_expert
     expert_flop = work.expert_flop * (1 + padding)
+    # Servers multiply whole tiles by matrix units; their kernels leave little to the others.
+    vector_flop = 0.0 if setup.launch.engine in TENSOR_PARALLEL_ENGINES else work.body_flop + expert_flop
     link = 0.0
     if split.ways > 1:
         moved = 2.0 * prompt * work.hidden_size * 2 * 2 * (split.ways - 1) / split.ways
         link = work.blocks * (moved / link_bytes_per_s(gpu) + chunks * 2 * math.log2(split.ways) * 5 * _MICRO)
     seconds = [
         prompt * work.body_flop / peak,
-        prompt * (work.body_flop + expert_flop) / (vector_flop_per_s(gpu) * split.ways),
+        vector_flop * prompt / (vector_flop_per_s(gpu) * split.ways),
         prompt * expert_flop / peak,
         work.prefill_attention_flop(prompt, depth) / (peak_flop_per_s(gpu) * split.ways),
         chunks * (work.weight_bytes(chunk) - host) / bandwidth,
