@@ -176,7 +176,7 @@ def show(item: Prediction) -> None:
 
 
 def show_memory(memory: Memory, probability: float) -> None:
-    """Memory by part against what the card gives, as a bar with a rule at its end."""
+    """Memory by part against what the card gives, as a bar with a tick where the card ends."""
     st.markdown(
         f"**Memory{' of the fullest GPU' if memory.per_gpu else ''}:** {format_mib(memory.total_mib)} of "
         f"{format_mib(memory.available_mib)} available; risk of running out: **{risk_text(probability)}**"
@@ -191,13 +191,19 @@ def show_memory(memory: Memory, probability: float) -> None:
         .mark_bar(size=28)
         .encode(
             x=alt.X("sum(GiB):Q", title="GiB"),
-            color=alt.Color("part:N", sort=[part for part, _ in PARTS], title=None),
+            color=alt.Color(
+                "part:N", sort=[part for part, _ in PARTS], title=None, legend=alt.Legend(orient="top")
+            ),
             order=alt.Order("order:Q"),
             tooltip=[alt.Tooltip("part:N"), alt.Tooltip("GiB:Q", format=".2f")],
         )
     )
-    rule = alt.Chart({"values": limit}).mark_rule(strokeWidth=3, strokeDash=[4, 2]).encode(x="GiB:Q")
-    st.altair_chart((bar + rule).properties(height=80), width="stretch")
+    end = (
+        alt.Chart({"values": limit})
+        .mark_tick(color="#808080", thickness=3, size=44)
+        .encode(x="GiB:Q", tooltip=[alt.Tooltip("GiB:Q", format=".2f", title="available GiB")])
+    )
+    st.altair_chart((bar + end).properties(height=120), width="stretch")
     if memory.host_mib >= 1:
         st.caption(f"Beside it, in host memory: {format_mib(memory.host_mib)}.")
 
@@ -209,10 +215,10 @@ def show_evidence(runs: list[Evidence]) -> None:
         st.dataframe(
             [
                 {
-                    "tok/s": run.decode_tps,
-                    "prefill, tok/s": run.prefill_tps,
-                    "GiB used": run.vram_used_gib,
-                    "on": run.observed_on,
+                    "tok/s": measured(run.decode_tps),
+                    "prefill, tok/s": measured(run.prefill_tps),
+                    "GiB used": measured(run.vram_used_gib),
+                    "on": run.observed_on or "",
                     "differs in": ", ".join(run.differs_in) or "nothing",
                     "source": run.source_url,
                 }
@@ -222,6 +228,11 @@ def show_evidence(runs: list[Evidence]) -> None:
             column_config={"source": st.column_config.LinkColumn("source")},
             alt="Measured runs with their figures, differences and sources",
         )
+
+
+def measured(figure: float | None) -> str:
+    """A measured figure as it is read; empty where the source is silent."""
+    return "" if figure is None else format_tps(figure)
 
 
 def title(config: LaunchConfig) -> str:
