@@ -105,6 +105,18 @@ class LaunchConfig(Answer):
     max_num_batched_tokens: int | None = None
     enforce_eager: bool = False
     prefix_caching: bool | None = None
+    swa_full: bool = False
+    """Windowed layers keep every token (llama.cpp `--swa-full`)."""
+    kv_offload: bool = True
+    """Whether the cache lies on the device with its layers (llama.cpp; off with `--no-kv-offload`)."""
+    tensor_split: tuple[float, ...] | None = None
+    """Each device's part of the layers, in any unit; None: in proportion to the memory."""
+    vram_per_gpu_gib: tuple[float, ...] | None = None
+    """Memory of each device where they differ; None: `vram_gib` each."""
+    mmproj_gib: float | None = None
+    """Vision projector on the (first) device; None or 0: not loaded."""
+    cpu_offload_gib: float = 0.0
+    """Weights per device that a paged engine keeps in host memory (vLLM `--cpu-offload-gb`)."""
 
 
 @dataclass(frozen=True, slots=True)
