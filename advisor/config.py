@@ -115,6 +115,8 @@ class LaunchConfig(Answer):
     """Memory of each device where they differ; None: `vram_gib` each."""
     mmproj_gib: float | None = None
     """Vision projector on the (first) device; None or 0: not loaded."""
+    draft_gib: float | None = None
+    """Weights of a separate draft model on the device; None or 0: none is loaded."""
     cpu_offload_gib: float = 0.0
     """Weights per device that a paged engine keeps in host memory (vLLM `--cpu-offload-gb`)."""
 
@@ -161,6 +163,8 @@ class GpuMemory(Answer):
     overhead_mib: float
     total_mib: float
     available_mib: float
+    growth_mib: float = 0.0
+    """The part of the total that is taken only at run time, as prompts and images are read."""
 
 
 class Memory(GpuMemory):
@@ -180,6 +184,9 @@ class PredictedFigures(Answer):
     ttft_ms: Interval | None
     memory: Memory
     oom_probability: float
+    """At the latest when the context is full."""
+    oom_probability_start: float
+    """When the server starts."""
     fits: bool
     basis: Basis
     support: int

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from advisor.config import PredictedFigures, Setup
 from advisor.memory import account
-from advisor.risk import fits, oom_probability
+from advisor.risk import fits, risk_of
 from advisor.speed.figures import speed_figures
 
 
@@ -23,7 +23,7 @@ def predict_setups(setups: Sequence[Setup]) -> list[PredictedFigures]:
     figures = []
     for setup, speed in zip(setups, speed_figures(setups), strict=True):
         memory = account(setup)
-        risk = oom_probability(setup, memory)
+        risk = risk_of(setup, memory)
         figures.append(
             PredictedFigures(
                 decode_tps=speed.decode_tps,
@@ -32,8 +32,9 @@ def predict_setups(setups: Sequence[Setup]) -> list[PredictedFigures]:
                 prefill_tps=speed.prefill_tps,
                 ttft_ms=speed.ttft_ms,
                 memory=memory,
-                oom_probability=risk,
-                fits=fits(risk, memory),
+                oom_probability=risk.full,
+                oom_probability_start=risk.start,
+                fits=fits(risk.full, memory),
                 basis=speed.basis,
                 support=speed.support,
             )

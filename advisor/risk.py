@@ -1,9 +1,10 @@
 """The probability of running out of memory: what is needed and what there is, with their errors.
 
 Demand is the accounting's total; each part has its own error, fitted on runs that fitted or failed
-(`advisor/risk_constants.json`, written by `advisor.training.risk`). A vLLM server fills its budget with
-cache, so beside the start it can fail later, when a prompt's transient buffers exceed what the budget left of
-the card. It knows no engine's layout: the parts are `advisor.memory`'s.
+(`advisor/risk_constants.json`, written by `advisor.training.risk`). There are two questions: whether a server
+starts, and whether it survives once its context fills, when prompts take more than the accounting's buffers.
+A single allocation may also be larger than a backend permits. It knows no engine's layout: the parts are
+`advisor.memory`'s.
 """
 
 from __future__ import annotations
@@ -13,18 +14,28 @@ import math
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Literal
 
 from advisor.config import GpuMemory, Memory, Setup
 from advisor.memory.compute import graph_of
+from advisor.memory.limits import allocation_ratio
 from advisor.memory.llamacpp import FAMILY
-from advisor.memory.supply import free_mib, usable_fraction
-from advisor.memory.vllm import utilization
-from knowledge.units import MIB_PER_GIB
+from advisor.memory.scratch import prompt_scratch_mib, slack_mib
+from advisor.memory.supply import free_mib
+from advisor.memory.vllm import asked_of_card_mib
 
 CONSTANTS = Path(__file__).with_name("risk_constants.json")
 
-_SGLANG_SHARE = 0.9
-"""What SGLang's pools and graphs end up holding of a card by default."""
+_ALLOCATION_SPREAD = 0.01
+"""Log error of the largest single allocation: compute buffers are known to a few per cent at worst."""
+_REFUSAL_MIB = 120.0
+"""Error of what a card has free when a paged server looks (driver, other contexts)."""
+
+UNFORESEEN = 0.05
+"""Share of runs that hold what no accounting knows of: another process, a build of one's own, a setting that
+nobody wrote down."""
+_UNFORESEEN_ERROR = 0.2
+"""Standard deviation of their demand, as a share of what is available."""
 
 _PARTS = {
     "weights": "weights_mib",
@@ -39,19 +50,28 @@ _PARTS = {
 class Spread:
     """The error of one engine family's accounting: standard deviations, absolute and as shares of a part.
 
-    `shift` moves demand as a share of the total; `transient_mib` is the median of what a prompt takes beside
-    vLLM's budget and `transient_spread` its log standard deviation (0: no such thing).
+    `shift` moves demand as a share of the total. `growth_mib` is what a filled context takes beyond the
+    accounting, `growth_spread_mib` its standard deviation.
     """
 
     shift: float
     fixed_mib: float
     weights_given: float
-    weights_guessed: float
+    weights_listed: float
+    weights_computed: float
     compute_read: float
     compute_derived: float
     cache: float
-    transient_mib: float = 0.0
-    transient_spread: float = 0.0
+    growth_mib: float
+    growth_spread_mib: float
+
+
+@dataclass(frozen=True, slots=True)
+class Risk:
+    """Probabilities of running out of memory: when the server starts, and at the latest when it is full."""
+
+    start: float
+    full: float
 
 
 @lru_cache(maxsize=1)
@@ -66,40 +86,102 @@ def family_of(engine: str) -> str:
     return "llama.cpp" if engine in FAMILY else "vllm"
 
 
-def standard_error_mib(setup: Setup, memory: GpuMemory, spread: Spread) -> float:
-    """One standard deviation of demand, MiB: independent errors of the parts."""
-    weights = spread.weights_given if setup.weights.basis == "given" else spread.weights_guessed
-    read = setup.launch.engine not in FAMILY or graph_of(setup.model).measured
-    compute = spread.compute_read if read else spread.compute_derived
-    return math.hypot(
-        spread.fixed_mib,
-        weights * memory.weights_mib,
-        compute * memory.compute_mib,
-        spread.cache * (memory.kv_cache_mib + memory.recurrent_state_mib),
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """All that risk looks at in one configuration: its devices' parts, and what lies outside the accounting.
+
+    `weights`: how well their size is known; `compute_read`: whether compute buffers have the smaller error;
+    `allocation`: the largest single allocation ÷ what the backend permits; `refusal_mib`: what a paged server
+    wants of the card beyond what is free; `scratch_mib`, `slack_mib`: what a long prompt takes beside its
+    budget, and what that leaves.
+    """
+
+    devices: tuple[GpuMemory, ...]
+    paged: bool
+    weights: Literal["known", "listed", "computed"]
+    compute_read: bool
+    allocation: float = 0.0
+    refusal_mib: float = -math.inf
+    scratch_mib: float = 0.0
+    slack_mib: float = math.inf
+
+
+def demand_of(setup: Setup, memory: Memory, fill: int | None = None) -> Demand:
+    """The demand of `setup` with `fill` tokens read (None: a full context)."""
+    paged = setup.launch.engine not in FAMILY
+    devices = tuple(memory.per_gpu) or (memory,)
+    basis = setup.weights.basis
+    known: Literal["known", "listed", "computed"] = (
+        "known" if basis in {"given", "read"} else "listed" if basis == "listed" else "computed"
+    )
+    if not paged:
+        return Demand(devices, paged, known, graph_of(setup.model).measured, allocation_ratio(setup))
+    return Demand(
+        devices,
+        paged,
+        known,
+        compute_read=True,
+        refusal_mib=asked_of_card_mib(setup) - free_mib(setup),
+        scratch_mib=prompt_scratch_mib(setup, setup.launch.ctx if fill is None else fill),
+        slack_mib=slack_mib(setup),
     )
 
 
-def oom_probability(setup: Setup, memory: Memory, spread: Spread | None = None) -> float:
-    """Probability in [0, 1] that `setup` runs out of memory, at the start or while its context fills.
+def standard_error_mib(demand: Demand, device: GpuMemory, spread: Spread) -> float:
+    """One standard deviation of what `device` needs, MiB: independent errors of the parts."""
+    weights = {
+        "known": spread.weights_given,
+        "listed": spread.weights_listed,
+        "computed": spread.weights_computed,
+    }[demand.weights]
+    compute = spread.compute_read if demand.compute_read else spread.compute_derived
+    return math.hypot(
+        spread.fixed_mib,
+        weights * device.weights_mib,
+        compute * device.compute_mib,
+        spread.cache * (device.kv_cache_mib + device.recurrent_state_mib),
+    )
 
-    About one half where the estimate equals what is available; of several devices, the likeliest to fail.
+
+def risk_under(demand: Demand, spread: Spread) -> Risk:
+    """The risk of `demand` under `spread`.
+
+    At the start it is about one half where the estimate equals what is available; of several devices, the
+    likeliest to fail counts.
     """
-    spread = spread or spreads()[family_of(setup.launch.engine)]
-    worst = 0.0
-    for device in memory.per_gpu or [memory]:
+    start = full = 0.0
+    for device in demand.devices:
+        error = standard_error_mib(demand, device, spread)
         excess = device.total_mib * (1 + spread.shift) - device.available_mib
-        worst = max(worst, _normal(excess / standard_error_mib(setup, device, spread)))
-    return 1 - (1 - worst) * (1 - transient_probability(setup, spread))
+        start = max(start, _exceeds(excess - device.growth_mib, error, device))
+        if demand.paged:
+            full = start
+        else:
+            error = math.hypot(error, spread.growth_spread_mib)
+            full = max(full, start, _exceeds(excess + spread.growth_mib, error, device))
+    if demand.paged:
+        blocked = normal(demand.refusal_mib / _REFUSAL_MIB)
+        growth = spread.growth_mib + demand.scratch_mib - demand.slack_mib
+        full = max(full, normal(growth / spread.growth_spread_mib))
+    else:
+        blocked = normal(math.log(demand.allocation) / _ALLOCATION_SPREAD) if demand.allocation else 0.0
+    return Risk(_either(start, blocked), _either(full, blocked))
 
 
-def transient_probability(setup: Setup, spread: Spread) -> float:
-    """Probability that a prompt's buffers exceed what a paged server's budget leaves of the card."""
-    if not spread.transient_mib or setup.launch.engine in FAMILY:
-        return 0.0
-    device = setup.launch.vram_gib * MIB_PER_GIB * usable_fraction(setup)
-    share = utilization(setup.launch) if setup.launch.engine == "vllm" else _SGLANG_SHARE
-    slack = max(free_mib(setup) - share * device, 1.0)
-    return _normal(math.log(spread.transient_mib / slack) / spread.transient_spread)
+def _exceeds(excess_mib: float, error_mib: float, device: GpuMemory) -> float:
+    """Probability that demand exceeds supply: a normal error, or (a few runs) one of another order."""
+    unforeseen = normal(excess_mib / (_UNFORESEEN_ERROR * max(device.available_mib, 1.0)))
+    return (1 - UNFORESEEN) * normal(excess_mib / error_mib) + UNFORESEEN * unforeseen
+
+
+def risk_of(setup: Setup, memory: Memory, spread: Spread | None = None, fill: int | None = None) -> Risk:
+    """The risk of `setup` at the start, and with `fill` tokens read (None: a full context)."""
+    return risk_under(demand_of(setup, memory, fill), spread or spreads()[family_of(setup.launch.engine)])
+
+
+def oom_probability(setup: Setup, memory: Memory, spread: Spread | None = None) -> float:
+    """Probability in [0, 1] that `setup` runs out of memory, at the start or while its context fills."""
+    return risk_of(setup, memory, spread).full
 
 
 def fits(probability: float, memory: Memory) -> bool:
@@ -113,6 +195,11 @@ def dominant_part(memory: GpuMemory) -> tuple[str, float]:
     return name, float(getattr(memory, _PARTS[name])) / memory.total_mib if memory.total_mib else 0.0
 
 
-def _normal(z: float) -> float:
+def normal(z: float) -> float:
     """The standard normal distribution function."""
     return 0.5 * math.erfc(-z / math.sqrt(2))
+
+
+def _either(one: float, other: float) -> float:
+    """Probability of at least one of two independent failures."""
+    return 1 - (1 - one) * (1 - other)

@@ -6,7 +6,11 @@ answer. It understands no free text (`advisor.asking`) and judges nothing.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from advisor.config import Host, LaunchConfig, Request, Setup
+from advisor.memory.state import layer_states
+from advisor.memory.vllm import sequences
 from knowledge.catalog import Catalog
 from knowledge.schema import Gpu, ModelSpec, Quant
 from knowledge.weights import best_weight_bytes
@@ -77,9 +81,21 @@ def setup_for(
         prefix_caching=False if paged and request.spec != "none" else None,
     )
     host = Host(request.vram_used, request.headless, request.ram, request.ram_bandwidth)
-    return Setup(
-        launch, model, quant, best_weight_bytes(model, quant, catalog, request.weights_gib), gpu, host
-    )
+    weights = best_weight_bytes(model, quant, catalog, request.weights_gib)
+    setup = Setup(launch, model, quant, weights, gpu, host)
+    return _with_sequences(setup) if engine == "vllm" else setup
+
+
+def _with_sequences(setup: Setup) -> Setup:
+    """`setup` with the limit of sequences that its command will print.
+
+    A hybrid does not start when the limit exceeds its state blocks, so it is asked for what is needed (rule
+    R48); others keep vLLM's default.
+    """
+    launch = setup.launch
+    needed = max(launch.concurrency, 1) if layer_states(setup.model) else sequences(setup)
+    changes = {"max_num_seqs": launch.max_num_seqs or needed}
+    return replace(setup, launch=launch.model_copy(update=changes))
 
 
 def options_of(launch: LaunchConfig) -> dict[str, str | int | float | None]:

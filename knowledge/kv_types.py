@@ -40,9 +40,10 @@ KV_TYPES: dict[str, KvType] = {
         KvType("q4_1", 32, 20),
         KvType("q4_0", 32, 18),
         KvType("iq4_nl", 32, 18),
-        # vLLM and SGLang: one scale per tensor, or (int8) one 32-bit scale per token and head of 128
+        # vLLM and SGLang: one scale per tensor, or (int8, int4) one 32-bit scale per token and head of 128
         KvType("fp8", 1, 1),
         KvType("int8", 128, 132),
+        KvType("int4", 128, 68),
         KvType("nvfp4", 16, 9),
         # TurboQuant: codes of a rotated head of 128 and its norm, 52 bytes at 3 bits and 68 at 4
         # (https://github.com/ikawrakow/ik_llama.cpp/issues/1509, https://github.com/vllm-project/vllm/pull/39008)
@@ -50,6 +51,9 @@ KV_TYPES: dict[str, KvType] = {
         KvType("turbo3", 128, 52),
         KvType("turbo4", 128, 68),
         KvType("turbo8", 128, 132),
+        # KVarN of a llama.cpp fork: four bits and a scale per 128, from the contexts that people fit with it
+        # (https://github.com/noonghunna/club-3090)
+        KvType("kvarn4", 128, 68),
     )
 }
 """Every known type by its canonical name; the spelling is llama.cpp's where it has one."""
@@ -67,7 +71,8 @@ _SPELLINGS = {
     "tq3": "turbo3", "tbq3": "turbo3", "tq2": "turbo2", "tq4": "turbo4", "tbq4": "turbo4",
     "turboquant_2bit": "turbo2", "turboquant_3bit": "turbo3", "turboquant_4bit": "turbo4",
     "turboquant_2bit_nc": "turbo2", "turboquant_3bit_nc": "turbo3", "turboquant_4bit_nc": "turbo4",
-    "turboquant_8bit": "turbo8",
+    "turboquant_8bit": "turbo8", "turboquant_tq3": "turbo3", "turboquant_tq4": "turbo4",
+    "int4_per_token_head": "int4", "int4_pth": "int4",
 }  # fmt: skip
 _TAIL = re.compile(r"\s*(?:\+|attn\b|autoround\b).*$")
 """What follows the type in `int8_per_token_head + drafter bf16` or `fp8_e4m3 attn + fp16 Mamba SSM`."""

@@ -1,25 +1,25 @@
-"""Fit `advisor/risk_constants.json` on the shipped cases and print how well it does on sources left out."""
+"""Fit `advisor/risk_constants.json`, score it on sources left out, and draw its reliability."""
 
+from pathlib import Path
+
+from advisor.training.diagrams import reliability_diagram
 from advisor.training.memory_cases import read_cases
-from advisor.training.risk import left_out_probabilities, reliability, write_constants
+from advisor.training.memory_scores import memory_scores
+from advisor.training.risk import write_constants
 from knowledge.catalog import default_catalog
 from knowledge.paths import memory_dir, observations_dir
+
+DIAGRAM = Path(__file__).parent.parent / "docs" / "risk_reliability.svg"
 
 
 def main() -> None:
     files = sorted([*memory_dir().glob("*.csv"), *observations_dir().glob("*.csv")])
     cases = read_cases(files, default_catalog())
-    content = write_constants(cases, (path.name for path in files))
-    for family, spread in content["spreads"].items():
-        print(family, spread)
-    for name, figures in content["leave_source_out"].items():
+    scores = memory_scores(cases.cases)
+    content = write_constants(cases, (path.name for path in files), scores)
+    DIAGRAM.write_text(reliability_diagram(scores["reliability"]), encoding="utf-8")
+    for name, figures in content.items():
         print(name, figures)
-    print(content["fitted_on"])
-    outcomes = [case.oom for case in cases.cases]
-    for index, count, mean, rate in reliability(left_out_probabilities(cases.cases), outcomes):
-        print(
-            f"{index / 10:.1f}-{(index + 1) / 10:.1f}  n={count:3}  predicted {mean:.2f}  ran out {rate:.2f}"
-        )
 
 
 if __name__ == "__main__":

@@ -24,7 +24,8 @@ CONFIG = (
     "spec_decode"
 )
 FIGURES = (
-    "decode_tps decode_tps_full_context decode_tps_total prefill_tps ttft_ms memory oom_probability fits "
+    "decode_tps decode_tps_full_context decode_tps_total prefill_tps ttft_ms memory oom_probability "
+    "oom_probability_start fits "
     "basis support"
 )
 MEMORY = (

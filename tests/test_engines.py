@@ -67,7 +67,7 @@ GOLDEN = [
         ("Qwen/Qwen3.5-27B", "FP8", "RTX 3090"),
         {
             "engine": "vllm", "engine_version": "0.19.0", "kv_type_k": "fp8", "kv_type_v": "fp8",
-            "gpu_count": 2, "tensor_parallel": 2,
+            "gpu_count": 2, "tensor_parallel": 2, "max_num_seqs": 1,
         },
         ("vllm serve Qwen/Qwen3.5-27B-FP8 --max-model-len 32768 --gpu-memory-utilization 0.9 "
         "--max-num-seqs 1 --kv-cache-dtype fp8 --tensor-parallel-size 2 --attention-backend FLASHINFER "
@@ -75,7 +75,7 @@ GOLDEN = [
     ),
     (
         ("Qwen/Qwen3.5-9B", "FP8", "RTX 4090"),
-        {"engine": "vllm", "prefix_caching": False, "spec_decode": "mtp"},
+        {"engine": "vllm", "prefix_caching": False, "spec_decode": "mtp", "max_num_seqs": 1},
         ("vllm serve Qwen/Qwen3.5-9B --quantization fp8 --max-model-len 32768 --gpu-memory-utilization 0.92 "
         """--max-num-seqs 1 --speculative-config '{"method":"mtp","num_speculative_tokens":2}' """
         "--no-enable-prefix-caching --language-model-only"),

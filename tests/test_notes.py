@@ -77,7 +77,8 @@ def figures_of(setup, decode=100.0, full=50.0):
 
     return PredictedFigures(
         decode_tps=interval(decode), decode_tps_full_context=interval(full), decode_tps_total=None,
-        prefill_tps=None, ttft_ms=None, memory=account(setup), oom_probability=0.0, fits=True,
+        prefill_tps=None, ttft_ms=None, memory=account(setup), oom_probability=0.0,
+        oom_probability_start=0.0, fits=True,
         basis="physics", support=0,
     )  # fmt: skip
 

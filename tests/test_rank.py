@@ -33,6 +33,7 @@ def figures_of(setup, *, slower=1.0):
     return PredictedFigures(
         decode_tps=interval(short), decode_tps_full_context=interval(full), decode_tps_total=interval(short),
         prefill_tps=interval(20 * short), ttft_ms=None, memory=memory, oom_probability=risk,
+        oom_probability_start=risk,
         fits=risk <= 0.5, basis="physics", support=0,
     )  # fmt: skip
 

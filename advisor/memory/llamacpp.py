@@ -5,16 +5,19 @@ It adds up what `placement`, `kv_cache`, `state` and `compute` know; whether tha
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from advisor.config import GpuMemory, LaunchConfig, Memory, Setup
 from advisor.memory.builds import NEWEST, Layout, layout
 from advisor.memory.compute import compute_bytes, graph_of, output_bytes, pool_scratch_bytes
 from advisor.memory.kv_cache import Cells, attention_rows, cells, kv_bytes
-from advisor.memory.placement import place
+from advisor.memory.placement import Placement, memory_of_devices, place
 from advisor.memory.state import draft_length, state_bytes
 from advisor.memory.supply import free_mib
 from knowledge.errors import UnsupportedError
 from knowledge.kv_types import normalise_kv_type, row_bytes
-from knowledge.units import BYTES_PER_MIB
+from knowledge.schema import ModelSpec
+from knowledge.units import BYTES_PER_MIB, MIB_PER_GIB
 
 FAMILY = ("llama.cpp", "ik_llama.cpp", "llamafile", "ollama", "lmstudio")
 """Engines whose memory is llama.cpp's."""
@@ -30,6 +33,12 @@ OVERHEAD_MIB = {"cuda": 230.0, "rocm": 250.0, "vulkan": 120.0, "sycl": 250.0, "m
 
 The CUDA figure is what remains after the 300–450 MiB that the driver and the context itself take from the
 nominal size (a headless 3090 offers 24,124 of 24,576 MiB: `supply` and this constant share that loss)."""
+_PARTIAL_CUDA_MIB = 250.0
+"""More of them where layers or experts run on the host and their weights are streamed in for prompts
+(`data/observations/insiderllm.csv`: 140 MiB beside the buffers of a whole model, 380–590 of a split one)."""
+_DRAFT_UBATCH = 512
+_ENCODER_MIB = 400.0
+"""Buffers of a vision encoder while it reads an image: 40 MiB for a small one, a GiB for 4 megapixels."""
 
 
 def backend_of(setup: Setup) -> str:
@@ -83,10 +92,8 @@ def account(setup: Setup) -> Memory:
     graph_of(model)  # refuse before anything is summed
     type_k, type_v = _kv_name(launch.kv_type_k), _kv_name(launch.kv_type_v)
     build = layout_of(launch)
-    count, unified = slots(launch)
-    shape = cells(
-        model, total_context(launch), count, unified=unified, ubatch=min(launch.ubatch, launch.batch)
-    )
+    count, _ = slots(launch)
+    shape = shape_of(launch, model)
     placement = place(setup)
     rollback = draft_length(launch.spec_decode)
 
@@ -97,68 +104,109 @@ def account(setup: Setup) -> Memory:
         compute_bytes(model, shape, type_k, type_v, slots=count, flash_attn=flash, layout=build)
         / BYTES_PER_MIB
     )
-    scratch = pool_scratch_bytes(model, shape, type_k, type_v, flash_attn=flash, layout=build) / BYTES_PER_MIB
+    pool = pool_scratch_bytes(model, shape, type_k, type_v, flash_attn=flash, layout=build) / BYTES_PER_MIB
     output = output_bytes(model, count) / BYTES_PER_MIB
-    overhead = OVERHEAD_MIB.get(backend_of(setup), max(OVERHEAD_MIB.values())) + scratch
-    if rollback:
-        kv += _draft_cache_mib(setup, shape, type_k, type_v)
-        buffer += _draft_compute_mib(setup, shape, build)
-
-    devices = _devices(launch)
-    pipelined = devices > 1 and placement.layer_share == 1.0 and not launch.n_cpu_moe
-    if pipelined:
+    on_device = placement.layer_share if launch.kv_offload else 0.0
+    buffer += placement.copied
+    memory = memory_of_devices(setup)
+    if len(memory) > 1 and placement.layer_share == 1.0 and not launch.n_cpu_moe:  # pipelined
         buffer += (_PIPELINE_COPIES - 1) * _input_mib(setup, shape)
-    available = free_mib(setup)
 
-    # A layer split shares layers out evenly between equal cards; the last one also holds the output.
-    shared = (placement.device - placement.output) / devices
-    parts = [
-        GpuMemory(
-            weights_mib=shared + (placement.output if index == devices - 1 else 0.0),
-            kv_cache_mib=kv * placement.layer_share / devices,
-            recurrent_state_mib=state * placement.layer_share / devices,
-            compute_mib=buffer + placement.expert_copy,
-            output_host_mib=output,
-            overhead_mib=overhead,
-            total_mib=shared
-            + (placement.output if index == devices - 1 else 0.0)
-            + (kv + state) * placement.layer_share / devices
-            + buffer
-            + placement.expert_copy
-            + overhead,
-            available_mib=available,
+    parts = []
+    for index, (gib, share) in enumerate(zip(memory, placement.shares, strict=True)):
+        weights = placement.device * share + (launch.mmproj_gib or 0.0) * MIB_PER_GIB * (index == 0)
+        cache, compute = kv * on_device * share, buffer
+        growth = pool + (_ENCODER_MIB if launch.mmproj_gib and index == 0 else 0.0)
+        if index == placement.output_on:
+            weights += placement.output + (launch.draft_gib or 0.0) * MIB_PER_GIB
+            if rollback or launch.draft_gib:
+                cache += _draft_cache_mib(setup, shape)
+                compute += _draft_compute_mib(setup, shape)
+        overhead = (
+            _overhead_mib(setup, placement) + _shared_host_mib(setup, placement) * (index == 0) + growth
         )
-        for index in range(devices)
-    ]
-    host = placement.host + (kv + state) * (1.0 - placement.layer_share) + output
-    return Memory(**dict(parts[-1]), host_mib=host, per_gpu=parts if devices > 1 else [])
+        parts.append(
+            GpuMemory(
+                weights_mib=weights,
+                kv_cache_mib=cache,
+                recurrent_state_mib=state * on_device * share,
+                compute_mib=compute,
+                output_host_mib=output,
+                overhead_mib=overhead,
+                total_mib=weights + cache + state * on_device * share + compute + overhead,
+                available_mib=free_mib(setup, gib),
+                growth_mib=growth,
+            )
+        )
+    host = placement.host + (kv + state) * (1.0 - on_device) + output
+    fullest = max(parts, key=lambda part: part.total_mib - part.available_mib)
+    return Memory(**dict(fullest), host_mib=host, per_gpu=parts if len(parts) > 1 else [])
+
+
+def shape_of(launch: LaunchConfig, model: ModelSpec) -> Cells:
+    """The cache's geometry under the launch's slots, context and micro-batch."""
+    count, unified = slots(launch)
+    ubatch = min(launch.ubatch, launch.batch)
+    shape = cells(model, total_context(launch), count, unified=unified, ubatch=ubatch)
+    return replace(shape, sliding=shape.cells) if launch.swa_full and shape.sliding else shape
+
+
+def largest_buffer_mib(setup: Setup) -> float:
+    """The largest single allocation of `setup` on a device: the compute buffer, or one layer's cache.
+
+    Backends that cut weights and caches into several buffers still need each tensor whole.
+    """
+    launch, model = setup.launch, setup.model
+    shape = shape_of(launch, model)
+    types = _kv_name(launch.kv_type_k), _kv_name(launch.kv_type_v)
+    layers = max((row.layers for row in attention_rows(model)), default=1)
+    one_layer = kv_bytes(model, shape, *types) / layers / 2
+    flash, count = launch.flash_attn, slots(launch)[0]
+    buffer = compute_bytes(model, shape, *types, slots=count, flash_attn=flash, layout=layout_of(launch))
+    return max(buffer, one_layer) / BYTES_PER_MIB
+
+
+def _overhead_mib(setup: Setup, placement: Placement) -> float:
+    backend = backend_of(setup)
+    split = placement.copied > 0 or placement.layer_share < 1
+    streamed = _PARTIAL_CUDA_MIB if split and backend == "cuda" else 0.0
+    return OVERHEAD_MIB.get(backend, max(OVERHEAD_MIB.values())) + streamed
+
+
+def _shared_host_mib(setup: Setup, placement: Placement) -> float:
+    """Weights that stay on the host, where that is the same memory and the driver counts it (Vulkan)."""
+    shared = setup.gpu.unified_memory or setup.gpu.kind == "apu"
+    return placement.host if shared and backend_of(setup) == "vulkan" else 0.0
 
 
 def _kv_name(text: str) -> str:
     name = normalise_kv_type(text)
-    if name is None or name in {"fp8", "int8", "nvfp4"}:
+    if name is None or name in {"fp8", "int8", "int4", "nvfp4"}:
         raise UnsupportedError(
             f"llama.cpp has no KV cache type {text!r}", "use f16, q8_0, q5_1, q5_0, q4_1 or q4_0"
         )
     return name
 
 
-def _devices(launch: LaunchConfig) -> int:
-    return max(launch.gpu_count, 1)
+def _draft_cache_mib(setup: Setup, shape: Cells) -> float:
+    """The draft head's own cache: one attention layer, in f16 whatever the main cache is.
 
-
-def _draft_cache_mib(setup: Setup, shape: Cells, type_k: str, type_v: str) -> float:
-    """The draft head's own cache: one attention layer (552 → 648 MiB from 8K to 32K on a 27B, f16)."""
+    552 → 648 MiB from 8K to 32K on a 27B (`data/memory/memory_cases.csv`); `--cache-type-k-draft` is f16.
+    """
     row = attention_rows(setup.model)[0]
-    per_cell = row_bytes(type_k, row.k_elements) + row_bytes(type_v, row.v_elements)
+    per_cell = row_bytes("f16", row.k_elements) + row_bytes("f16", row.v_elements)
     return shape.streams * shape.cells * per_cell / BYTES_PER_MIB
 
 
-def _draft_compute_mib(setup: Setup, shape: Cells, build: Layout) -> float:
-    """The draft head's own graph: its mask, and the logits of the whole micro-batch."""
+def _draft_compute_mib(setup: Setup, shape: Cells) -> float:
+    """The draft head's own graph: logits of 512 tokens whatever `--ubatch-size` is, and its inputs.
+
+    520 MiB up to 32K cells and 613 at 262,144 on a 27B (`data/memory/memory_cases.csv`, `llamacpp_logs.csv`).
+    """
     model = setup.model
-    mask = shape.cells * build.mask_bytes
-    return shape.ubatch * (mask + 4 * (model.vocab_size + 2 * model.hidden_size)) / BYTES_PER_MIB
+    logits = _DRAFT_UBATCH * 4 * model.vocab_size
+    inputs = max(_DRAFT_UBATCH * 4 * 3.5 * model.hidden_size, shape.cells * 512.0)
+    return (logits + inputs) / BYTES_PER_MIB
 
 
 def _input_mib(setup: Setup, shape: Cells) -> float:

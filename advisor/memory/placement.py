@@ -1,4 +1,4 @@
-"""Where llama.cpp puts the weights: device or host, by the flags that move them.
+"""Where llama.cpp puts the weights: which device, or the host, by the flags that move them.
 
 It knows classes of tensors and counts of layers; the layers of a stack are taken to be of equal size, and
 kinds of layers to be spread evenly over it.
@@ -6,29 +6,35 @@ kinds of layers to be spread evenly over it.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from dataclasses import dataclass
+from itertools import accumulate
 
-from advisor.config import Setup
+from advisor.config import LaunchConfig, Setup
 from knowledge.units import BYTES_PER_MIB
 
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """MiB of the weights by place, and the share of layers (with their caches) that lie on the device.
+    """MiB of the weights by place, and the shares of the stack.
 
-    `output` is the part of `device` that sits on the last device only; `expert_copy` the largest tensor of
-    experts that has to be copied to the device during a prompt because its home is the host.
+    `device` is all that lies on devices but for `output` (the head and a draft head), which sits whole on
+    device `output_on`; `layer_share` is the part of the stack, with its caches, that lies on devices, and
+    `shares` each device's part of that; `copied` what is copied to a device during a prompt because its home
+    is the host (the largest tensor of experts, or of a dense feed-forward).
     """
 
     device: float
     output: float
+    output_on: int
     host: float
     layer_share: float
-    expert_copy: float
+    shares: tuple[float, ...]
+    copied: float
 
 
 def place(setup: Setup) -> Placement:
-    """Place the weights for `--n-gpu-layers` and `--n-cpu-moe`.
+    """Place the weights for `--n-gpu-layers`, `--n-cpu-moe` and `--tensor-split`.
 
     Token embeddings (and per-layer embeddings) stay on the host; a tied model keeps a second copy of its
     matrix on the device as output. `-ngl N` offloads the output first, then the last N−1 layers.
@@ -37,7 +43,7 @@ def place(setup: Setup) -> Placement:
     layers = max(model.n_layers, 1)
     lookup = weights.token_embd + weights.per_layer_embedding
     if setup.gpu.kind == "cpu":  # the device is the host: one copy of everything
-        return Placement(weights.total / BYTES_PER_MIB, 0.0, 0.0, 1.0, 0.0)
+        return Placement(weights.total / BYTES_PER_MIB, 0.0, 0, 0.0, 1.0, (1.0,), 0.0)
 
     wanted = launch.n_gpu_layers
     everything = wanted is None or wanted < 0 or wanted > layers
@@ -51,24 +57,57 @@ def place(setup: Setup) -> Placement:
     # Partial offload leaves the first layers on the host, the same ones that `--n-cpu-moe` empties.
     experts = weights.experts * min(share, 1.0 - on_host)
     dense = weights.dense * share
-    device = dense + experts + output
     host = lookup + (weights.dense - dense) + (weights.experts - experts) + (weights.output - output)
     if weights.tied and not everything:
         host -= weights.output  # one matrix serves as both there
-    copied = weights.experts / routed_layers / 3 if experts < weights.experts and share > 0 else 0.0
-    draft = _draft_head_bytes(setup)
+    copied = 0.0
+    if share > 0 and experts < weights.experts:
+        copied = weights.experts / routed_layers / 3
+    offloaded = layers if everything else wanted or 0
+    shares, output_on = _shares(launch, memory_of_devices(setup), offloaded, everything=everything)
     return Placement(
-        device=(device + draft) / BYTES_PER_MIB,
-        output=(output + draft) / BYTES_PER_MIB,
+        device=(dense + experts) / BYTES_PER_MIB,
+        output=(output + _draft_head_bytes(setup)) / BYTES_PER_MIB,
+        output_on=output_on,
         host=host / BYTES_PER_MIB,
         layer_share=share,
-        expert_copy=copied / BYTES_PER_MIB,
+        shares=shares,
+        copied=copied / BYTES_PER_MIB,
     )
+
+
+def memory_of_devices(setup: Setup) -> tuple[float, ...]:
+    """GiB of each device; the sockets of a host are one."""
+    launch = setup.launch
+    if setup.gpu.kind == "cpu":
+        return (launch.vram_gib,)
+    return launch.vram_per_gpu_gib or (launch.vram_gib,) * max(launch.gpu_count, 1)
+
+
+def _shares(
+    launch: LaunchConfig, memory: tuple[float, ...], offloaded: int, *, everything: bool
+) -> tuple[tuple[float, ...], int]:
+    """Each device's part of the offloaded layers, and the device of the last one.
+
+    As `llama_model::load_tensors` does: the devices' cumulative shares of `--tensor-split` (else of their
+    memory) against the position among all that is offloaded, the output counted as one more layer.
+    """
+    if len(memory) == 1:
+        return (1.0,), 0
+    split = launch.tensor_split or memory
+    split = (*split, *[0.0] * (len(memory) - len(split)))[: len(memory)]
+    total = sum(split) or 1.0
+    bounds = [part / total for part in accumulate(split)]
+    slots = offloaded + everything
+    last = len(memory) - 1
+    homes = [min(bisect_right(bounds, index / slots), last) for index in range(slots)]
+    counts = [homes[:offloaded].count(device) for device in range(len(memory))]
+    return tuple(count / max(offloaded, 1) for count in counts), homes[-1] if homes else last
 
 
 def _draft_head_bytes(setup: Setup) -> float:
     """Bytes of the MTP layer where they are not part of a stated file size: about one layer of the stack."""
     speculates = setup.launch.spec_decode.lower().startswith("mtp")
-    if not (speculates and setup.model.has_mtp) or setup.weights.basis == "given":
+    if not (speculates and setup.model.has_mtp) or setup.weights.basis in {"given", "read"}:
         return 0.0
     return (setup.weights.dense + setup.weights.experts) / max(setup.model.n_layers, 1)

@@ -13,25 +13,50 @@ from dataclasses import dataclass
 from advisor.config import GpuMemory, LaunchConfig, Memory, Setup
 from advisor.memory.kv_cache import pad
 from advisor.memory.pages import Pool, pool_of
-from advisor.memory.state import draft_length, layer_states
+from advisor.memory.state import draft_length
 from advisor.memory.supply import free_mib, usable_fraction
 from knowledge.errors import UnsupportedError
 from knowledge.kv_types import kv_type, normalise_kv_type
-from knowledge.units import BYTES_PER_MIB, MIB_PER_GIB
+from knowledge.units import BYTES_PER_GIB, BYTES_PER_MIB, MIB_PER_GIB
 
 _BIG_CARD_GIB = 70
 """From here on (A100 excepted) the server's defaults are 8,192 batched tokens and 1,024 sequences."""
+_DRAFT_LAYERS = 5
+"""Layers of a separate drafter of unstated shape (DFlash)."""
+_CONTEXT_MIB = 300.0
+"""The CUDA context that exists before vLLM looks at free memory: a 3090 with 24,124 MiB starts at a share of
+0.985 and refuses 0.99 (`data/memory/memory_cases.csv`)."""
+_SGLANG_SHARE = 0.9
+"""What SGLang's pools and graphs end up holding of a card by default."""
+_SGLANG_NEEDED = 0.4
+"""Part of SGLang's own reserve that its servers are known to get by with (an H100 runs at 0.93)."""
+_GRAPHS_COUNTED_SINCE = (0, 21)
+_V1_SINCE = (0, 8)
+_UNCHUNKED_TOKENS = 32_768
 _NON_TORCH_MIB = 90.0
 _ROCM_MIB = 450.0
 """What ROCm start-ups held beyond the same models on CUDA (R9700 against 3090, 4090, A100)."""
 _NON_TORCH_PER_PEER_MIB = 350.0
 """NCCL channels and all-reduce workspaces once devices work together."""
+_PAGE_CACHE_MIB = 5_500.0
+"""What vLLM takes for its own of a GB10's unified memory beside the parts: 5.3 to 16 GiB less cache than on
+discrete cards (`data/memory/vllm_startup.csv`), since file pages count as used."""
 _GRAPH_BASE_MIB = 250.0
 _GRAPH_PER_LAYER_MIB = 6.0
+_DRAFT_GRAPHS_MIB = 600.0
+"""The draft head's own captures and buffers (a 27B on a 3090 at a share of 0.97: 177K tokens with MTP, 206K
+without, `data/memory/memory_cases.csv`)."""
 _ACTIVATION_FLOOR_MIB = 150.0
 """Kernel workspaces and allocator slack of the profile run."""
 _ROUTING_MIB = 150.0
 """Sorted token ids and workspaces of fused experts."""
+_SAMPLER_BYTES = 20
+"""Per logit of every sequence in the profile run's sampler: f32 logits, probabilities, and a sort with 64-bit
+indices. Servers with the default of 1,024 sequences hold 5 to 7 GiB beside their weights
+(`data/memory/vllm_startup.csv`, H100 and RTX PRO 6000)."""
+_ENCODER_MIB = 700.0
+"""The vision encoder's part of the profile run: a 27B's cache of 260K tokens at 0.98 shrinks to 206K at 0.985
+(`data/memory/memory_cases.csv`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,24 +106,27 @@ def utilization(launch: LaunchConfig) -> float:
 
 
 def batched_tokens(setup: Setup) -> int:
-    """`--max-num-batched-tokens`: as stated, else the server's default for the size of the card."""
-    if setup.launch.max_num_batched_tokens:
-        return setup.launch.max_num_batched_tokens
-    big = setup.launch.vram_gib >= _BIG_CARD_GIB and "A100" not in setup.gpu.name.upper()
-    return 8192 if big else 2048
+    """`--max-num-batched-tokens`: as stated, else the default of the version for the size of the card.
+
+    Before 0.8 prompts were not cut into chunks up to 32K tokens of context (the profile run had all of them:
+    its peak grew from 17.06 to 17.98 GiB from 20,000 to 29,000 tokens, `data/memory/vllm_startup.csv`).
+    """
+    launch = setup.launch
+    if launch.max_num_batched_tokens:
+        return launch.max_num_batched_tokens
+    version = version_of(launch.engine_version)
+    if version is not None and version < _V1_SINCE:
+        return max(launch.ctx, 2048) if launch.ctx <= _UNCHUNKED_TOKENS else 2048
+    return 8192 if _is_big(setup) else 2048
 
 
 def sequences(setup: Setup) -> int:
-    """`--max-num-seqs`: as stated, else the default; hybrids are launched with what is asked for.
+    """`--max-num-seqs`: as stated, else the server's default for the size of the card."""
+    return setup.launch.max_num_seqs or (1024 if _is_big(setup) else 256)
 
-    A hybrid start aborts when the limit exceeds its state blocks, so a launch has to print it (rule R48).
-    """
-    launch = setup.launch
-    if launch.max_num_seqs:
-        return launch.max_num_seqs
-    if layer_states(setup.model):
-        return max(launch.concurrency, 1)
-    return 1024 if launch.vram_gib >= _BIG_CARD_GIB and "A100" not in setup.gpu.name.upper() else 256
+
+def _is_big(setup: Setup) -> bool:
+    return setup.launch.vram_gib >= _BIG_CARD_GIB and "A100" not in setup.gpu.name.upper()
 
 
 def prefix_caching(launch: LaunchConfig) -> bool:
@@ -116,16 +144,16 @@ def ways_of(launch: LaunchConfig) -> tuple[int, int]:
 
 
 def activation_mib(setup: Setup, tokens: int, ways: int) -> float:
-    """Peak of the profile run: `tokens` in the widest layer, 16 bit, and f32 logits of every sequence."""
+    """Peak of the profile run: `tokens` in the widest layer, 16 bit, or every sequence in the sampler."""
     model = setup.model
     hidden = model.hidden_size
     dense = 3 * (model.intermediate_size or 0) if model.n_dense_layers or not model.is_moe else 0
     inner = model.moe_intermediate_size or 0
     routed = model.n_experts_used * (max(2 * inner, hidden * ways) + inner) if model.is_moe else 0
-    width = 4 * hidden + max(dense, routed) / ways
-    logits = sequences(setup) * model.vocab_size * (4 + 2) / ways
+    forward = 2.0 * tokens * (4 * hidden + max(dense, routed) / ways)
+    sampler = sequences(setup) * model.vocab_size * _SAMPLER_BYTES
     floor = _ACTIVATION_FLOOR_MIB + (_ROUTING_MIB if model.is_moe else 0.0)
-    return floor + (2.0 * tokens * width + logits) / BYTES_PER_MIB
+    return floor + max(forward, sampler) / BYTES_PER_MIB
 
 
 def _expert_padding(setup: Setup, ways: int) -> float:
@@ -140,7 +168,9 @@ def graphs_mib(setup: Setup, stages: int) -> float:
     """Captured CUDA graphs; none with `--enforce-eager`."""
     if setup.launch.enforce_eager:
         return 0.0
-    return _GRAPH_BASE_MIB + _GRAPH_PER_LAYER_MIB * setup.model.n_layers / stages
+    drafts = setup.launch.spec_decode != "none" or bool(setup.launch.draft_gib)
+    own = _GRAPH_BASE_MIB + _GRAPH_PER_LAYER_MIB * setup.model.n_layers / stages
+    return own + (_DRAFT_GRAPHS_MIB if drafts else 0.0)
 
 
 def budget(setup: Setup) -> VllmBudget:
@@ -151,24 +181,29 @@ def budget(setup: Setup) -> VllmBudget:
     """
     launch, model = setup.launch, setup.model
     tensor, stages = ways_of(launch)
-    pool = pool_of(model, kv_name(launch), tensor)
     drafts = draft_length(launch.spec_decode)
+    drafter = _DRAFT_LAYERS if launch.draft_gib else 0
+    pool = pool_of(model, kv_name(launch), tensor, draft_layers=drafter, mtp=drafts > 0)
 
     device = launch.vram_gib * MIB_PER_GIB * usable_fraction(setup)
     graphs = graphs_mib(setup, stages)
     weights = setup.weights.total + setup.weights.experts * _expert_padding(setup, tensor)
     if launch.spec_decode.lower().startswith("mtp") and model.has_mtp and setup.weights.basis != "given":
         weights += (setup.weights.dense + setup.weights.experts) / max(model.n_layers, 1)
-    weights_mib = weights / (tensor * stages) / BYTES_PER_MIB
+    weights += (launch.draft_gib or 0.0) * BYTES_PER_GIB
+    weights_mib = weights / (tensor * stages) / BYTES_PER_MIB - launch.cpu_offload_gib * MIB_PER_GIB
     activation = activation_mib(setup, batched_tokens(setup), tensor)
+    activation += _ENCODER_MIB if launch.mmproj_gib else 0.0
     devices = tensor * stages
     non_torch = _NON_TORCH_MIB + (_NON_TORCH_PER_PEER_MIB if devices > 1 else 0.0)
     if "amd" in setup.gpu.vendor.lower():
         non_torch += _ROCM_MIB
+    elif setup.gpu.unified_memory:
+        non_torch += _PAGE_CACHE_MIB
 
     allowed = utilization(launch) * device
     version = version_of(launch.engine_version)
-    counted_graphs = graphs if version is None or version >= (0, 21) else 0.0
+    counted_graphs = graphs if version is None or version >= _GRAPHS_COUNTED_SINCE else 0.0
     left = allowed - weights_mib - activation - counted_graphs - non_torch
     # Each pipeline stage holds its share of the layers, so its blocks are smaller by as much.
     block_mib = pool.block_bytes / stages / BYTES_PER_MIB
@@ -181,7 +216,9 @@ def budget(setup: Setup) -> VllmBudget:
     requests = blocks / (per_request + pinned)
     # Since about 0.20 the log gives what full-length requests make of a pool of several groups.
     by_requests = pool.groups > 1 and (version is None or version >= (0, 20))
-    needed_state = max(asked * pinned, sequences(setup) if pool.state_groups else 0)
+    # Every sequence that may run has its state somewhere: more of them than blocks, and vLLM does not start.
+    attention = asked * per_request
+    needed_state = max(asked * pinned, sequences(setup) - attention if pool.state_groups else 0)
     return VllmBudget(
         device_mib=device,
         budget_mib=allowed,
@@ -193,9 +230,41 @@ def budget(setup: Setup) -> VllmBudget:
         kv_tokens=int(requests * launch.ctx) if by_requests else pool.token_capacity(blocks),
         requests=requests,
         max_len=_longest(pool, blocks - pinned, batched),
-        needed_attention_mib=asked * per_request * block_mib,
+        needed_attention_mib=attention * block_mib,
         needed_state_mib=needed_state * block_mib,
     )
+
+
+def graphs_on_top_mib(setup: Setup) -> float:
+    """Captured graphs that the budget does not count: all of them before 0.21."""
+    version = version_of(setup.launch.engine_version)
+    uncounted = setup.launch.engine == "vllm" and version is not None and version < _GRAPHS_COUNTED_SINCE
+    return graphs_mib(setup, ways_of(setup.launch)[1]) if uncounted else 0.0
+
+
+def budget_mib(setup: Setup) -> float:
+    """MiB of one device that the server takes for itself: its share of the card."""
+    device = setup.launch.vram_gib * MIB_PER_GIB * usable_fraction(setup)
+    if setup.launch.engine == "vllm":
+        return utilization(setup.launch) * device
+    share = setup.launch.gpu_memory_utilization
+    return _SGLANG_SHARE * device if share is None else share * device + _sglang_reserve_mib(setup)
+
+
+def asked_of_card_mib(setup: Setup) -> float:
+    """MiB that have to be free when the server looks: its budget, and the context that exists by then."""
+    return budget_mib(setup) + (_CONTEXT_MIB if setup.launch.engine == "vllm" else 0.0)
+
+
+def _sglang_reserve_mib(setup: Setup) -> float:
+    """What SGLang needs beside its static share: activations of a chunk, captured graphs.
+
+    Its own default leaves 512 MiB, 1.5 MiB per token of a chunk and 2 per captured sequence
+    (`server_args.py`); servers that were given less ran out while capturing (memory_cases.csv, 5090 at 0.90).
+    """
+    gib = setup.launch.vram_gib
+    chunk, captured = (8192, 512) if gib >= _BIG_CARD_GIB else (2048, 24 if gib < 35 else 160)
+    return _SGLANG_NEEDED * (512 + 1.5 * chunk + 2 * captured)
 
 
 def _longest(pool: Pool, blocks: int, batched: int) -> int:
@@ -237,10 +306,9 @@ def account(setup: Setup) -> Memory:
     """
     parts = budget(setup)
     launch = setup.launch
-    version = version_of(launch.engine_version)
     free = free_mib(setup)
     # Before 0.21 the graphs came on top of the budget instead of out of it.
-    on_top = parts.graphs_mib if version is not None and version < (0, 21) else 0.0
+    on_top = graphs_on_top_mib(setup)
     refused = free < parts.budget_mib
     available = 0.0 if refused else min(parts.budget_mib + on_top, free)
     compute = parts.activation_mib + parts.graphs_mib

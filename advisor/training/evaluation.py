@@ -15,11 +15,11 @@ from statistics import NormalDist
 
 from advisor.config import GpuMemory, Setup
 from advisor.listings import Evaluated
-from advisor.memory.llamacpp import FAMILY
-from advisor.risk import family_of, oom_probability, spreads, standard_error_mib
+from advisor.risk import family_of, risk_under, spreads, standard_error_mib
 from advisor.speed.intervals import LEVEL
 from advisor.speed.model import SpeedModel
 from advisor.training.memory_cases import MemoryCase, case_of, misplaced
+from advisor.training.memory_scores import held_mib
 from advisor.training.metrics import FIGURE_OF, Compared, Group, Outcome, Scored, metrics_of, slices_of
 from advisor.training.predicting import predict_cases
 from advisor.training.rows import Case, cases_of
@@ -141,7 +141,8 @@ class Evaluation:
             found.append(_compare_memory(case, case.used_mib, group))
         unknown = misplaced(case, trust_stated=True)
         if not unknown:
-            found.append(Outcome(case.oom, oom_probability(case.setup, case.memory), group))
+            spread = spreads()[family_of(case.setup.launch.engine)]
+            found.append(Outcome(case.oom, risk_under(case.demand, spread).full, group))
         return found or unknown
 
     def _compare(self, case: Case, predicted: float) -> Compared:
@@ -159,18 +160,11 @@ def _compare_memory(case: MemoryCase, used_mib: float, group: Group) -> Compared
     """Memory in use over all devices, against the estimate and the spread that risk reckons with."""
     spread = spreads()[family_of(case.setup.launch.engine)]
     devices: Sequence[GpuMemory] = case.memory.per_gpu or [case.memory]
-    held = sum(_held_mib(case.setup, device) for device in devices)
+    held = sum(held_mib(case.setup, device) for device in devices)
     # Estimates of equal cards are wrong together.
-    error = sum(standard_error_mib(case.setup, device, spread) for device in devices)
+    error = sum(standard_error_mib(case.demand, device, spread) for device in devices)
     covered = abs(used_mib - held * (1 + spread.shift)) <= _DEVIATIONS * error
     return Compared("vram_used_gib", used_mib / MIB_PER_GIB, held / MIB_PER_GIB, covered, group)
-
-
-def _held_mib(setup: Setup, device: GpuMemory) -> float:
-    """What a running engine holds: its need; a paged server fills its budget with cache."""
-    if setup.launch.engine in FAMILY:
-        return device.total_mib
-    return max(device.total_mib, device.available_mib)
 
 
 def evaluate_files(paths: Sequence[Path | str], model: SpeedModel, catalog: Catalog) -> Evaluated:

@@ -1,29 +1,46 @@
 """Runs that fitted or ran out of memory, with the memory that their setups need and what was measured of it.
 
-Rows whose failure says nothing about the total (one allocation too large, memory taken by others, a vision
-encoder) are left out and counted. What a row says of its launch is `advisor.training.memory_rows`'.
+What a row says of its launch is `advisor.training.memory_rows`'; rows that say too little are left out and
+counted.
 """
 
 from __future__ import annotations
 
 import csv
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Literal
 
 from advisor.config import Memory, Setup
 from advisor.memory import account
 from advisor.memory.llamacpp import FAMILY
 from advisor.memory.vllm import budget
-from advisor.training.memory_rows import Row, memory_setup, names_of, number, placed
+from advisor.risk import Demand, demand_of, risk_of
+from advisor.training.memory_rows import (
+    Row,
+    allocation_known,
+    filled,
+    memory_setup,
+    names_of,
+    number,
+    placed,
+    stated_context,
+)
 from knowledge.catalog import Catalog
 from knowledge.errors import UnsupportedError, UsageError
 from knowledge.ingest.resolving import Names
 from knowledge.sources import source_of
 from knowledge.units import MIB_PER_GIB
 
+_DECIDES = 0.1
+"""Difference in risk from which on a setting is said to decide."""
 _UNLIKE = 0.85
 """A llama.cpp run that used less than this share of its estimate kept part of the model on the host."""
+
+
+Kind = Literal["run", "borderline", "start"]
+"""A row of observations, of `memory_cases.csv` or of `vllm_startup.csv`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +49,8 @@ class MemoryCase:
 
     `used_mib`: memory in use over all devices, where stated. `residual_mib`: measured demand − estimated,
     where the row lets it be told (llama.cpp's memory in use; the cache that vLLM had left, against the
-    estimate). `placed`: whether the row says what lay on the card.
+    estimate). `placed`: whether the row says what lay on the card. `fill`: tokens that it held at most, where
+    it says so. `kind`: of which table it is; `address`: its page.
     """
 
     setup: Setup
@@ -42,6 +60,12 @@ class MemoryCase:
     residual_mib: float | None
     placed: bool
     source: str
+    demand: Demand
+    fill: int | None
+    kind: Kind
+    address: str
+    left_mib: float | None = None
+    """Cache that a vLLM log says was left."""
 
 
 @dataclass(slots=True)
@@ -60,8 +84,6 @@ def read_cases(files: list[Path], catalog: Catalog) -> MemoryCases:
     for path in files:
         with path.open(newline="", encoding="utf-8") as file:
             for row in csv.DictReader(file):
-                if not _tells_memory(row):
-                    continue
                 out.rows += 1
                 case = case_of(row, names_of(row, catalog), catalog)
                 reason = case if isinstance(case, str) else misplaced(case)
@@ -69,8 +91,8 @@ def read_cases(files: list[Path], catalog: Catalog) -> MemoryCases:
                     out.skipped[reason] += 1
                     continue
                 # Tables repeat one run for each prompt that was sent to it.
-                key = (case.setup.launch, case.oom, case.residual_mib, case.source)
-                if key in seen:
+                key = (case.setup.launch, case.oom, case.residual_mib, case.source, case.fill)
+                if case.kind != "borderline" and key in seen:
                     out.skipped["repeats another row"] += 1
                     continue
                 seen.add(key)
@@ -78,27 +100,45 @@ def read_cases(files: list[Path], catalog: Catalog) -> MemoryCases:
     return out
 
 
-def _tells_memory(row: Row) -> bool:
-    startup = "max_model_len" in row
-    return startup or row.get("stage", "") != "" or row["outcome"] == "oom" or bool(row["vram_used_gib"])
-
-
 def case_of(row: Row, names: Names, catalog: Catalog) -> MemoryCase | str:
     """The run that `row` tells of, or the reason why it cannot be used."""
     setup = memory_setup(row, names, catalog)
     if isinstance(setup, str):
         return setup
+    known = stated_context(row) is not None and allocation_known(row)
     try:
         memory = account(setup)
+        if stated_context(row) is None and _hangs_on_context(setup, memory):
+            return "no stated context, and it decides"
     except UnsupportedError:
         return "engine, architecture or cache type without accounting"
     except UsageError:
         return "llama.cpp of unknown age"
-    used_gib = number(row.get("vram_used_gib"))
+    # Where it does not decide it is set low, and tells nothing of what was used.
+    used_gib = number(row.get("vram_used_gib")) if known else None
     used_mib = None if used_gib is None else used_gib * MIB_PER_GIB
     residual = _residual_mib(row, setup, memory, used_mib)
     source = source_of(row["source_url"])
-    return MemoryCase(setup, memory, row["outcome"] == "oom", used_mib, residual, placed(row), source)
+    oom, fill = row["outcome"] == "oom", filled(row)
+    demand = demand_of(setup, memory, fill)
+    address, left_gib = row["source_url"], number(row.get("available_kv_gib"))
+    left = None if left_gib is None else left_gib * MIB_PER_GIB
+    return MemoryCase(
+        setup, memory, oom, used_mib, residual, placed(row), source, demand, fill, _kind(row), address, left
+    )
+
+
+def _kind(row: Row) -> Kind:
+    if "max_model_len" in row:
+        return "start"
+    return "borderline" if "stage" in row else "run"
+
+
+def _hangs_on_context(setup: Setup, memory: Memory) -> bool:
+    """Whether the model's whole context would be another matter than the short one that is assumed."""
+    longest = setup.launch.model_copy(update={"ctx": setup.model.max_context or setup.launch.ctx})
+    whole = replace(setup, launch=longest)
+    return abs(risk_of(whole, account(whole), fill=0).full - risk_of(setup, memory, fill=0).full) > _DECIDES
 
 
 def misplaced(case: MemoryCase, *, trust_stated: bool = False) -> str:
@@ -107,10 +147,10 @@ def misplaced(case: MemoryCase, *, trust_stated: bool = False) -> str:
     For fitting, a run that used much less than its estimate was another one than its row says. A score must
     not leave out rows by their error: with `trust_stated`, a placement that is stated is believed.
     """
+    if not case.oom and case.memory.weights_mib > case.setup.launch.vram_gib * MIB_PER_GIB:
+        return "weights larger than the card: more devices, or more on the host, than stated"
     if case.setup.launch.engine not in FAMILY:
         return ""
-    if case.setup.launch.gpu_count > 1:
-        return "llama.cpp split of several cards"
     if case.oom or (trust_stated and case.placed):
         return ""
     if not case.placed and case.used_mib is None:

@@ -1,8 +1,8 @@
 """Fitting the spread of memory demand on runs that fitted and runs that failed, and scoring it by source.
 
-Maximum likelihood of the outcomes and of what was measured of demand, over a small grid; every source counts
-with the square root of its rows. The relative errors of parts that were read from engines are given, not
-fitted: too few runs would carry them.
+Maximum likelihood of the outcomes and of what was measured of demand, one constant at a time over a few
+values; every source counts with the square root of its rows. The relative errors of parts that were read from
+engines are given, not fitted: too few runs would carry them.
 """
 
 from __future__ import annotations
@@ -10,23 +10,25 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from itertools import product
 from pathlib import Path
 from typing import Any
 
-from advisor.risk import CONSTANTS, Spread, family_of, oom_probability, standard_error_mib
+from advisor.risk import CONSTANTS, UNFORESEEN, Spread, family_of, risk_under, standard_error_mib
 from advisor.training.memory_cases import MemoryCase, MemoryCases
 
 _BASE = Spread(
     shift=0.0,
     fixed_mib=400.0,
     weights_given=0.004,
-    weights_guessed=0.025,
+    weights_listed=0.02,
+    weights_computed=0.03,
     compute_read=0.05,
     compute_derived=0.35,
     cache=0.01,
+    growth_mib=100.0,
+    growth_spread_mib=200.0,
 )
 """Before any outcome is seen: file sizes by rule are 2–3 % off (`tests/test_weights.py`), compute buffers
 within 0.05 where the accounting was read (`tests/test_memory_llamacpp.py`)."""
@@ -34,21 +36,23 @@ within 0.05 where the accounting was read (`tests/test_memory_llamacpp.py`)."""
 _GRID: dict[str, dict[str, Sequence[float]]] = {
     "llama.cpp": {
         "shift": (-0.01, 0.0, 0.01),
-        "fixed_mib": (150, 250, 400, 600, 900),
-        "weights_guessed": (0.01, 0.02, 0.03),
+        "fixed_mib": (100, 150, 250, 400, 600, 900),
+        "weights_listed": (0.005, 0.01, 0.02, 0.03),
+        "weights_computed": (0.01, 0.02, 0.03, 0.05),
     },
     "vllm": {
-        "shift": (-0.01, 0.0, 0.01),
-        "fixed_mib": (150, 250, 400, 600, 900),
-        "weights_guessed": (0.01, 0.02, 0.03),
-        "transient_mib": (50, 100, 200),
-        "transient_spread": (1.0, 1.5),
+        "shift": (-0.01, 0.0, 0.01, 0.02),
+        "fixed_mib": (150, 250, 400, 600, 900, 1200),
+        "weights_listed": (0.01, 0.02, 0.03, 0.05),
+        "weights_computed": (0.02, 0.03, 0.05, 0.1, 0.15),
     },
 }
-"""Bounds are physical: demand is never shifted by more than 1 %, so that one half stays near the point where
-the estimate equals what is available, and a guessed file is not worse than the rule that guesses it."""
-_MISLABELLED = 0.05
-"""Share of rows taken to differ from what they state; keeps one odd row from widening every error."""
+"""Bounds are physical: demand is shifted by little, so that one half stays near the point where the estimate
+equals what is available, and a guessed file is hardly worse than the rule that guesses it."""
+FAMILIES = tuple(_GRID)
+_PASSES = 3
+_LEAST = 0.01
+"""Nearest to 0 or 1 that a probability counts as: one odd row must not widen every error."""
 
 _ANYTHING_MIB = 8192.0
 
@@ -73,45 +77,47 @@ def fit_risk(cases: Sequence[MemoryCase]) -> dict[str, Spread]:
 
 
 def _fit(family: str, cases: Sequence[MemoryCase]) -> Spread:
-    grid = _GRID[family]
+    """Coordinate descent from `_BASE`: each constant in turn to its best value, until none moves."""
     counts = Counter(case.source for case in cases)
-    best, best_loss = _BASE, math.inf
-    for values in product(*grid.values()):
-        spread = replace(_BASE, **dict(zip(grid, values, strict=True)))
-        loss = 0.0
-        for case in cases:
-            p = oom_probability(case.setup, case.memory, spread)
-            weight = 1 / math.sqrt(counts[case.source])
-            if case.residual_mib is not None:
-                loss -= weight * math.log(_residual_density(case, case.residual_mib, spread))
-            p = _MISLABELLED + (1 - 2 * _MISLABELLED) * p
-            loss -= weight * math.log(p if case.oom else 1 - p)
-        if loss < best_loss:
-            best, best_loss = spread, loss
+    weights = [1 / math.sqrt(counts[case.source]) for case in cases]
+    best, least = _BASE, math.inf
+    for _ in range(_PASSES):
+        before = best
+        for name, values in _GRID[family].items():
+            for value in values:
+                spread = replace(best, **{name: value})
+                loss = _loss(cases, weights, spread)
+                if loss < least:
+                    best, least = spread, loss
+        if best == before:
+            break
     return best
+
+
+def _loss(cases: Sequence[MemoryCase], weights: Sequence[float], spread: Spread) -> float:
+    loss = 0.0
+    for case, weight in zip(cases, weights, strict=True):
+        if case.residual_mib is not None:
+            loss -= weight * math.log(_residual_density(case, case.residual_mib, spread))
+        p = min(max(risk_under(case.demand, spread).full, _LEAST), 1 - _LEAST)
+        loss -= weight * math.log(p if case.oom else 1 - p)
+    return loss
 
 
 def _residual_density(case: MemoryCase, residual_mib: float, spread: Spread) -> float:
     """Likelihood of a measured demand: normal around the estimate, or (a few rows) anything at all."""
-    memory = case.memory
-    deviation = standard_error_mib(case.setup, memory, spread)
-    z = (residual_mib - memory.total_mib * spread.shift) / deviation
+    deviation = standard_error_mib(case.demand, case.memory, spread)
+    z = (residual_mib - case.memory.total_mib * spread.shift) / deviation
     normal = math.exp(-0.5 * z * z) / (deviation * math.sqrt(2 * math.pi))
-    return (1 - _MISLABELLED) * normal + _MISLABELLED / _ANYTHING_MIB
+    return (1 - UNFORESEEN) * normal + UNFORESEEN / _ANYTHING_MIB
 
 
-def left_out_probabilities(cases: Sequence[MemoryCase], folds: int = 5) -> list[float]:
-    """The probability of each case under constants fitted without its source."""
+def left_out_spreads(cases: Sequence[MemoryCase], folds: int = 5) -> list[Spread]:
+    """For each case the constants of its family, fitted without its source."""
     largest_first = [source for source, _ in Counter(case.source for case in cases).most_common()]
     fold_of = {source: index % folds for index, source in enumerate(largest_first)}
-    out = [0.0] * len(cases)
-    for fold in range(folds):
-        fitted = fit_risk([case for case in cases if fold_of[case.source] != fold])
-        for index, case in enumerate(cases):
-            if fold_of[case.source] == fold:
-                spread = fitted[family_of(case.setup.launch.engine)]
-                out[index] = oom_probability(case.setup, case.memory, spread)
-    return out
+    fitted = [fit_risk([case for case in cases if fold_of[case.source] != fold]) for fold in range(folds)]
+    return [fitted[fold_of[case.source]][family_of(case.setup.launch.engine)] for case in cases]
 
 
 def score(probabilities: Sequence[float], outcomes: Sequence[bool], bins: int = 10) -> Score:
@@ -148,26 +154,21 @@ def reliability(
     ]
 
 
-def write_constants(cases: MemoryCases, sources: Iterable[str], path: Path = CONSTANTS) -> dict[str, Any]:
-    """Fit on all `cases`, score leave-source-out, and write the artefact with counts and sources."""
-    fitted = fit_risk(cases.cases)
-    left_out = left_out_probabilities(cases.cases)
-    outcomes = [case.oom for case in cases.cases]
-    scores = {"all": asdict(score(left_out, outcomes))}
-    for family in _GRID:
-        chosen = [i for i, case in enumerate(cases.cases) if family_of(case.setup.launch.engine) == family]
-        scores[family] = asdict(score([left_out[i] for i in chosen], [outcomes[i] for i in chosen]))
+def write_constants(
+    cases: MemoryCases, sources: Iterable[str], scores: Mapping[str, Any], path: Path = CONSTANTS
+) -> dict[str, Any]:
+    """Fit on all `cases`, and write the artefact with counts, sources and `scores`."""
     content = {
-        "spreads": {family: asdict(spread) for family, spread in fitted.items()},
+        "spreads": {family: asdict(spread) for family, spread in fit_risk(cases.cases).items()},
         "fitted_on": {
             "files": sorted(sources),
             "rows": cases.rows,
             "cases": len(cases.cases),
-            "oom": sum(outcomes),
+            "oom": sum(case.oom for case in cases.cases),
             "sources": len({case.source for case in cases.cases}),
             "skipped": dict(sorted(cases.skipped.items())),
         },
-        "leave_source_out": scores,
+        **scores,
     }
     rounded = json.loads(json.dumps(content), parse_float=lambda text: round(float(text), 4))
     path.write_text(json.dumps(rounded, indent=1) + "\n", encoding="utf-8")
