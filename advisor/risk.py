@@ -22,7 +22,7 @@ from advisor.memory.limits import allocation_ratio
 from advisor.memory.llamacpp import FAMILY
 from advisor.memory.scratch import prompt_scratch_mib, slack_mib
 from advisor.memory.supply import free_mib
-from advisor.memory.vllm import asked_of_card_mib
+from advisor.memory.vllm import PAGED, asked_of_card_mib
 
 CONSTANTS = Path(__file__).with_name("risk_constants.json")
 
@@ -82,8 +82,8 @@ def spreads() -> dict[str, Spread]:
 
 
 def family_of(engine: str) -> str:
-    """The engine family whose errors apply: llama.cpp's relatives, else the paged servers."""
-    return "llama.cpp" if engine in FAMILY else "vllm"
+    """Whose errors apply: those of the paged servers, or llama.cpp's for all that take what they need."""
+    return "vllm" if engine in PAGED else "llama.cpp"
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,13 +108,15 @@ class Demand:
 
 def demand_of(setup: Setup, memory: Memory, fill: int | None = None) -> Demand:
     """The demand of `setup` with `fill` tokens read (None: a full context)."""
-    paged = setup.launch.engine not in FAMILY
+    paged = setup.launch.engine in PAGED
     devices = tuple(memory.per_gpu) or (memory,)
     basis = setup.weights.basis
     known: Literal["known", "listed", "computed"] = (
         "known" if basis in {"given", "read"} else "listed" if basis == "listed" else "computed"
     )
     if not paged:
+        if setup.launch.engine not in FAMILY:
+            return Demand(devices, paged, known, compute_read=False)
         return Demand(devices, paged, known, graph_of(setup.model).measured, allocation_ratio(setup))
     return Demand(
         devices,

@@ -5,14 +5,26 @@ It knows which engine is accounted by whom, and nothing else.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from advisor.config import Memory, Setup
+from advisor.memory.exllama import account as account_exllama
 from advisor.memory.llamacpp import FAMILY
 from advisor.memory.llamacpp import account as account_llamacpp
+from advisor.memory.mlx import account as account_mlx
 from advisor.memory.sglang import account as account_sglang
 from advisor.memory.vllm import account as account_vllm
 from knowledge.errors import UnsupportedError
 
-ENGINES = (*FAMILY, "vllm", "sglang")
+_EXLLAMA = ("exllamav3", "exllamav2", "tabbyapi")
+_ACCOUNTS: dict[str, Callable[[Setup], Memory]] = {
+    **dict.fromkeys(FAMILY, account_llamacpp),
+    **dict.fromkeys(_EXLLAMA, account_exllama),
+    "mlx": account_mlx,
+    "vllm": account_vllm,
+    "sglang": account_sglang,
+}
+ENGINES = tuple(_ACCOUNTS)
 """Engines whose memory can be computed."""
 
 
@@ -25,12 +37,8 @@ def account(setup: Setup) -> Memory:
         UnsupportedError: the engine, or the model's architecture on that engine, cannot be computed honestly.
     """
     engine = setup.launch.engine
-    if engine in FAMILY:
-        return account_llamacpp(setup)
-    if engine == "vllm":
-        return account_vllm(setup)
-    if engine == "sglang":
-        return account_sglang(setup)
-    raise UnsupportedError(
-        f"the memory of engine {engine!r} cannot be computed", f"use one of: {', '.join(ENGINES)}"
-    )
+    if engine not in _ACCOUNTS:
+        raise UnsupportedError(
+            f"the memory of engine {engine!r} cannot be computed", f"use one of: {', '.join(ENGINES)}"
+        )
+    return _ACCOUNTS[engine](setup)

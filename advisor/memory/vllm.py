@@ -19,6 +19,8 @@ from knowledge.errors import UnsupportedError
 from knowledge.kv_types import kv_type, normalise_kv_type
 from knowledge.units import BYTES_PER_GIB, BYTES_PER_MIB, MIB_PER_GIB
 
+PAGED = ("vllm", "sglang")
+"""Servers that take a share of the card and fill it with cache."""
 _BIG_CARD_GIB = 70
 """From here on (A100 excepted) the server's defaults are 8,192 batched tokens and 1,024 sequences."""
 _DRAFT_LAYERS = 5

@@ -13,6 +13,7 @@ from advisor.config import Host, LaunchConfig, Setup
 from advisor.memory.builds import build_date
 from advisor.memory.llamacpp import FAMILY
 from advisor.memory.state import layer_states
+from advisor.memory.vllm import PAGED
 from advisor.risk import family_of
 from advisor.training.row_flags import Told, told
 from knowledge.catalog import Catalog
@@ -31,7 +32,6 @@ where the source is silent."""
 
 _LONG_CONTEXT = 65_536
 """From here on people quantize the cache more often than not: a row that does not say is left out."""
-_PAGED = frozenset({"vllm", "sglang"})
 _MMPROJ_GIB = 0.93
 """Vision projector of the common vision models in f16 (knowledge/facts/files.csv: 0.93; 1.11 of gemma 4)."""
 _DRAFT_GIB = {"llama.cpp": 1.2, "vllm": 3.3}
@@ -135,7 +135,7 @@ def _setup(row: Row, words: Told, names: Names, catalog: Catalog) -> Setup | str
     if vram_gib is None:
         return "unknown memory size"
     engine, version = _engine(row, catalog)
-    paged = engine in _PAGED
+    paged = engine in PAGED
     ctx = stated_context(row) or min(_LEAST_CONTEXT, model.max_context or _LEAST_CONTEXT)
     tensor = (_count(row.get("tp")) or _count(row.get("gpu_count")) or 1) if paged else 1
     weights_gib = number(row.get("weights_gib"))

@@ -15,7 +15,7 @@ from typing import Any
 
 from advisor.config import GpuMemory, Setup
 from advisor.memory.llamacpp import FAMILY
-from advisor.memory.vllm import asked_of_card_mib, graphs_on_top_mib
+from advisor.memory.vllm import PAGED, asked_of_card_mib, graphs_on_top_mib
 from advisor.risk import Spread, family_of, risk_under
 from advisor.training.memory_cases import MemoryCase
 from advisor.training.risk import FAMILIES, fit_risk, left_out_spreads, reliability, score
@@ -33,10 +33,11 @@ def held_mib(setup: Setup, device: GpuMemory) -> float:
     A paged server fills its budget with cache; its context and, before 0.21, captured graphs come on top.
     Where llama.cpp was not told what to place, it keeps a GiB free (`--fit`, since December 2025).
     """
-    if setup.launch.engine not in FAMILY:
+    if setup.launch.engine in PAGED:
         budget = asked_of_card_mib(setup) + graphs_on_top_mib(setup)
         return min(max(device.total_mib, budget), setup.launch.vram_gib * MIB_PER_GIB)
-    if setup.launch.n_gpu_layers is None and not setup.launch.n_cpu_moe:
+    fitted = setup.launch.engine in FAMILY and setup.launch.n_gpu_layers is None
+    if fitted and not setup.launch.n_cpu_moe:
         return min(device.total_mib, max(device.available_mib - _FIT_MARGIN_MIB, 0.0))
     return min(device.total_mib, device.available_mib)
 

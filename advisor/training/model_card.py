@@ -6,9 +6,6 @@ text: no dates, no durations.
 
 from __future__ import annotations
 
-import json
-
-from advisor.risk import CONSTANTS
 from advisor.speed.intervals import DEEP_TOKENS, LEVEL
 from advisor.training.card_tables import (
     FEW,
@@ -18,6 +15,7 @@ from advisor.training.card_tables import (
     table,
     worst_table,
 )
+from advisor.training.memory_card import memory_card
 from advisor.training.slices import SLICES
 from advisor.training.training_run import TrainingRun
 from advisor.training.validate import FOLDS
@@ -33,7 +31,7 @@ def model_card(run: TrainingRun) -> str:
         _errors(run),
         _slices(run),
         _worst(run),
-        _risk(),
+        memory_card(),
         _LIMITS,
     )
     return "\n\n".join(_flowing(part) for part in parts) + "\n"
@@ -175,30 +173,3 @@ of decode of one sequence."""
     return "\n\n".join(
         [*parts, *(worst_table(run.validation, scheme) for scheme in run.validation.predicted)]
     )
-
-
-def _risk() -> str:
-    content = json.loads(CONSTANTS.read_text(encoding="utf-8"))
-    fitted = content["fitted_on"]
-    lines = [
-        [
-            name,
-            f"{score['n']:,}",
-            f"{score['positives']:,}",
-            "–" if score["auc"] is None else f"{score['auc']:.3f}",
-            f"{score['brier']:.3f}",
-            f"{score['ece']:.3f}",
-        ]
-        for name, score in content["leave_source_out"].items()
-    ]
-    scores = table(
-        ["", "runs", "ran out", "area under the ROC curve", "Brier score", "calibration error"], lines
-    )
-    return f"""## Risk of running out of memory
-
-Memory is counted, not learnt; only the spread of its errors is fitted, on {fitted["cases"]:,} runs of
-{fitted["sources"]:,} sources, of which {fitted["oom"]:,} ran out of memory. Each run below was judged by
-constants fitted without its source. The spread is fitted apart from the speed model and is not renewed by
-`advisor train`.
-
-{scores}"""
