@@ -174,6 +174,19 @@ class Memory(GpuMemory):
     per_gpu: list[GpuMemory] = Field(default_factory=list)
 
 
+class Capacity(Answer):
+    """What a paged server (vLLM, SGLang) can hold once it runs: it fills its share of the card with cache.
+
+    `kv_tokens` of the cache in all, `full_length_requests` of the asked length at once, `longest_request` in
+    tokens ("estimated maximum model length").
+    """
+
+    starts: bool
+    kv_tokens: int
+    full_length_requests: float
+    longest_request: int
+
+
 class PredictedFigures(Answer):
     """The `prediction` object of the contract. Null where no honest figure can be given."""
 
@@ -188,6 +201,7 @@ class PredictedFigures(Answer):
     oom_probability_start: float
     """When the server starts."""
     fits: bool
+    capacity: Capacity | None = None
     basis: Basis
     support: int
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from advisor.config import PredictedFigures, Setup
 from advisor.memory import account
+from advisor.memory.capacity import capacity_of
 from advisor.risk import fits, risk_of
 from advisor.speed.figures import speed_figures
 
@@ -35,6 +36,7 @@ def predict_setups(setups: Sequence[Setup]) -> list[PredictedFigures]:
                 oom_probability=risk.full,
                 oom_probability_start=risk.start,
                 fits=fits(risk.full, memory),
+                capacity=capacity_of(setup),
                 basis=speed.basis,
                 support=speed.support,
             )

@@ -18,7 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from advisor.asking import flag_of
-from advisor.config import Evidence, Interval, Memory, Prediction, Recommendation
+from advisor.config import Evidence, Interval, Prediction, Recommendation
 from advisor.setups import options_of
 from advisor.words import (
     BASIS,
@@ -126,7 +126,7 @@ def print_prediction(item: Prediction) -> None:
     if not figures.fits:
         out.print("This does not fit.\n", style="bold red")
     _print_figures(out, item)
-    _print_memory(out, figures.memory, figures.oom_probability)
+    _print_memory(out, figures)
     out.print("Why", style="bold")
     out.print(Padding(Text(item.why), (0, 0, 1, 2), expand=False))
     _print_evidence(out, item.evidence)
@@ -165,11 +165,13 @@ def _print_figures(out: Console, item: Prediction) -> None:
     out.print(f"  {BASIS[figures.basis]}{runs}\n", style="dim")
 
 
-def _print_memory(out: Console, memory: Memory, risk: float) -> None:
+def _print_memory(out: Console, figures: PredictedFigures) -> None:
+    memory, risk, start = figures.memory, figures.oom_probability, figures.oom_probability_start
+    at_start = f" ({risk_text(start)} at the start)" if risk_text(start) != risk_text(risk) else ""
     per_gpu = " on the fullest GPU" if memory.per_gpu else ""
     out.print(
         f"[bold]Memory[/]{per_gpu}  {format_mib(memory.total_mib)} of {format_mib(memory.available_mib)} "
-        f"available; risk of running out: {risk_text(risk)}"
+        f"available; risk of running out: {risk_text(risk)}{at_start}"
     )
     table = _table(header=False)
     table.add_column()
@@ -179,6 +181,11 @@ def _print_memory(out: Console, memory: Memory, risk: float) -> None:
             table.add_row(name, format_mib(getattr(memory, field)))
     if memory.host_mib >= 1:
         table.add_row("beside it, in host memory", format_mib(memory.host_mib), style="dim")
+    if figures.capacity is not None:
+        held = figures.capacity
+        table.add_row("tokens of cache in all", tokens_text(held.kv_tokens))
+        table.add_row("requests of full length", f"{held.full_length_requests:.3g}")
+        table.add_row("longest request", tokens_text(held.longest_request))
     out.print(Padding(table, (0, 0, 1, 2), expand=False))
 
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from advisor.config import Host, LaunchConfig, Setup
 from advisor.memory import account
+from advisor.memory.capacity import capacity_of
 from advisor.memory.pages import pool_of
 from advisor.memory.vllm import batched_tokens, budget, sequences, utilization
 from advisor.training.memory_cases import read_cases
@@ -222,3 +223,14 @@ def test_more_context_or_users_never_needs_less(name, engine, ctx, more, users, 
     )
     assert account(setup(name, "BF16", ctx=ctx, concurrency=users + 1, **common)).total_mib >= base.total_mib
     assert account(setup(name, "BF16", ctx=ctx, concurrency=users, **common)) == base
+
+
+def test_what_a_server_can_hold_is_what_its_budget_says():
+    case = setup("Qwen/Qwen3-14B", ctx=20_000)
+    held, found = capacity_of(case), budget(case)
+    assert (held.starts, held.kv_tokens, held.longest_request) == (True, found.kv_tokens, found.max_len)
+    assert held.full_length_requests == pytest.approx(found.requests, abs=0.01)
+    served = capacity_of(setup("Qwen/Qwen3-14B", ctx=20_000, engine="sglang"))
+    assert served.kv_tokens == pytest.approx(held.kv_tokens, rel=0.3)
+    assert capacity_of(setup("Qwen/Qwen3-14B", engine="llama.cpp", kv_type_k="f16")) is None
+    assert not capacity_of(setup("Qwen/Qwen3-32B", "BF16")).starts

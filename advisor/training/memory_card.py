@@ -69,8 +69,8 @@ its source. The spread is fitted apart from the speed model and is not renewed b
 {scores}
 
 Of {fitting["n"]:,} runs whose configuration is called fitting (a risk of at most 5 %),
-{fitting["ran_out"]} ran out ({fitting["ran_out"] / fitting["n"]:.1%}). On {hard["n"]} borderline cases, chosen
-by their reporters because they nearly fit, the likelier outcome is the real one in
+{fitting["ran_out"]} ran out ({fitting["ran_out"] / fitting["n"]:.1%}). On {hard["n"]} borderline cases,
+reported because they nearly fit, the likelier outcome is the real one in
 {hard["right"] / hard["n"]:.0%}; of {hard["pairs"]} pairs of a failed and a good run on one machine,
 {hard["ordered"] / hard["pairs"]:.0%} are in the right order. What fails there most is a long prompt after a
 healthy start, in patched builds whose needs nobody wrote down.
