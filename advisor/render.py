@@ -18,7 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from advisor.asking import flag_of
-from advisor.config import Evidence, Interval, Prediction, Recommendation
+from advisor.config import Evidence, Interval, PredictedFigures, Prediction, Recommendation
 from advisor.setups import options_of
 from advisor.words import (
     BASIS,
@@ -35,6 +35,10 @@ from advisor.words import (
 from knowledge.units import MIB_PER_GIB, format_mib, format_tokens, format_tps
 
 _ABOUT_THE_HOST = ("vram_used", "ram", "ram_bandwidth")
+
+
+_TOLD_APART = 0.05
+"""Difference of two risks that is worth two figures."""
 
 
 def console() -> Console:
@@ -167,7 +171,7 @@ def _print_figures(out: Console, item: Prediction) -> None:
 
 def _print_memory(out: Console, figures: PredictedFigures) -> None:
     memory, risk, start = figures.memory, figures.oom_probability, figures.oom_probability_start
-    at_start = f" ({risk_text(start)} at the start)" if risk_text(start) != risk_text(risk) else ""
+    at_start = f" ({risk_text(start)} at the start)" if risk - start > _TOLD_APART else ""
     per_gpu = " on the fullest GPU" if memory.per_gpu else ""
     out.print(
         f"[bold]Memory[/]{per_gpu}  {format_mib(memory.total_mib)} of {format_mib(memory.available_mib)} "
