@@ -66,7 +66,9 @@ def _cautions(setup: Setup, figures: PredictedFigures, label: str | None) -> lis
         (
             "base-model",
             label is not None and label != model.name,
-            f"{label} is taken to have the shape of {model.name}; its files are yours to name in the command",
+            f"{label} has the shape of {model.name}, whose runs stand in for its own"
+            if setup.weights.basis == "read"
+            else f"{label} is taken to have the shape of {model.name}; name its own files in the command",
         ),
         (
             "support",

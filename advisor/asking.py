@@ -10,10 +10,11 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypedDict, get_args
+from typing import TYPE_CHECKING, Any, TypedDict, get_args
 
 from advisor.config import Goal, Request
 from advisor.engines import engine_named
+from advisor.naming import model_asked, quant_asked
 from advisor.options import formats_for
 from advisor.setups import BACKENDS
 from knowledge.catalog import Catalog
@@ -21,10 +22,12 @@ from knowledge.errors import UsageError
 from knowledge.kv_types import kv_type
 from knowledge.names.gpu import GpuMatch, resolve_gpu
 from knowledge.names.match import nearest
-from knowledge.names.model import ModelMatch, resolve_model
-from knowledge.names.quant import quant_key, resolve_quant
+from knowledge.names.model import ModelMatch
 from knowledge.schema import ModelSpec, Quant
 from knowledge.units import format_tokens, parse_gib, parse_tokens
+
+if TYPE_CHECKING:
+    from knowledge.real_model import RealModel
 
 DEFAULT_CTX = 32768
 """Tokens of context where none is asked for, or the model's maximum where that is less."""
@@ -74,12 +77,16 @@ class Options(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A request with its names settled; `label` is the name to print for the model (a fine-tune's own)."""
+    """A request with its names settled; `label` is the name to print for the model (a fine-tune's own).
+
+    `files` is the model itself, where it was read from a path or from a repository outside the catalog.
+    """
 
     request: Request
     model: ModelSpec | None
     quant: Quant | None
     label: str | None
+    files: RealModel | None = None
 
 
 def flag_of(option: str) -> str:
@@ -217,8 +224,8 @@ def understand(options: Mapping[str, Any], catalog: Catalog) -> Asked:
             raise UsageError(f"unknown option {name!r}", f"did you mean {close}?" if close else "")
     values = {name: parse(given[name], flag_of(name)) for name, parse in _PARSERS.items() if name in given}
     gpu = _gpu(given, values, catalog)
-    match = resolve_model(_text(given["model"], "--model"), catalog) if "model" in given else None
-    quant = _quant(given, match, catalog)
+    match, files = model_asked(given, catalog)
+    quant = quant_asked(given, match, files, catalog)
     cache = values.pop("kv_type", None)
     for side in ("kv_type_k", "kv_type_v"):
         values.setdefault(side, cache)
@@ -229,7 +236,7 @@ def understand(options: Mapping[str, Any], catalog: Catalog) -> Asked:
         model=match.model.hf_id if match else None,
         quant=quant.name if quant else None,
     )
-    return Asked(request, match.model if match else None, quant, match.label if match else None)
+    return Asked(request, match.model if match else None, quant, match.label if match else None, files)
 
 
 def _default_ctx(match: ModelMatch | None) -> int:
@@ -254,17 +261,9 @@ def _gpu(given: Mapping[str, Any], values: dict[str, Any], catalog: Catalog) -> 
     return GpuMatch(found.gpu, count, vram)
 
 
-def _quant(given: Mapping[str, Any], match: ModelMatch | None, catalog: Catalog) -> Quant | None:
-    """The format asked for, by its option or behind the model's name."""
-    behind = resolve_quant(match.quant_text, catalog) if match and match.quant_text else None
-    if "quant" not in given:
-        return behind
-    quant = resolve_quant(_text(given["quant"], "--quant"), catalog)
-    if behind is not None and quant_key(behind.name) != quant_key(quant.name):
-        raise UsageError(
-            f"--model says {behind.name} and --quant says {quant.name}", "leave one of the two out"
-        )
-    return quant
+def own_format(asked: Asked) -> Quant | None:
+    """The format of the files that were named, where no other was asked for; None without files."""
+    return asked.files.quant if asked.files is not None and asked.quant is None else None
 
 
 def settled_quant(asked: Asked, engine: str, catalog: Catalog) -> Quant:

@@ -119,6 +119,10 @@ class LaunchConfig(Answer):
     """Weights of a separate draft model on the device; None or 0: none is loaded."""
     cpu_offload_gib: float = 0.0
     """Weights per device that a paged engine keeps in host memory (vLLM `--cpu-offload-gb`)."""
+    path: str | None = None
+    """File or folder of one's own that the weights are read from."""
+    repo: str | None = None
+    """Repository on the Hub outside the catalog that they are read from; for GGUF with `:quant` behind."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,6 +44,8 @@ _ONLY = {
     "vllm": ("tensor_parallel", "gpu_memory_utilization", "max_num_seqs", "max_num_batched_tokens"),
 }
 """Options of the request that one engine has and the other lacks."""
+_READS = {"gguf": "llama.cpp", "safetensors": "vllm"}
+"""The engine for each kind of file."""
 _GENERIC_FAMILY = "generic"
 
 
@@ -64,8 +66,8 @@ def check_options(request: Request) -> None:
         )
 
 
-def engines_for(gpu: Gpu, request: Request) -> tuple[str, ...]:
-    """Engines that run on the device and have the asked options, preferred first.
+def engines_for(gpu: Gpu, request: Request, kind: str | None = None) -> tuple[str, ...]:
+    """Engines that run on the device, have the asked options and read files of `kind`, preferred first.
 
     vLLM serves several users better, llama.cpp gets most out of a card for one.
 
@@ -79,6 +81,8 @@ def engines_for(gpu: Gpu, request: Request) -> tuple[str, ...]:
         foreign = [name for other, names in asked.items() if other != engine for name in names]
         if foreign:
             raise UnsupportedError(f"{engine} has no {_option(foreign[0])}", "leave it out")
+        if kind is not None and engine != _READS[kind]:
+            raise UnsupportedError(f"{engine} is not launched from {kind} files here", f"use {_READS[kind]}")
         return (engine,)
     if request.engine_version is not None:
         raise UsageError("--engine-version needs --engine", f"add --engine {ENGINES[0]}")
@@ -88,6 +92,13 @@ def engines_for(gpu: Gpu, request: Request) -> tuple[str, ...]:
     wanted = [engine for engine in ENGINES if not any(asked[other] for other in ENGINES if other != engine)]
     if not _runs_vllm(gpu):
         wanted = [engine for engine in wanted if engine != "vllm"]
+    if kind is not None:
+        wanted = [engine for engine in wanted if engine == _READS[kind]]
+        if not wanted:
+            raise UnsupportedError(
+                f"{kind} files are for {_READS[kind]}, which {gpu.name} or an option rules out",
+                "name other files, or leave the option out",
+            )
     many = request.concurrency > 1 or request.goal == "throughput"
     return tuple(sorted(wanted, key=lambda engine: (engine == "vllm") != many))
 

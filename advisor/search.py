@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from advisor.config import Memory, Rejected, Request, Setup
 from advisor.engines.rules import apply
@@ -19,6 +20,9 @@ from knowledge.catalog import Catalog
 from knowledge.errors import UnknownNameError, UnsupportedError, UsageError
 from knowledge.schema import Gpu, ModelSpec, Quant
 from knowledge.units import BYTES_PER_MIB, MIB_PER_GIB, format_mib, format_tokens
+
+if TYPE_CHECKING:
+    from knowledge.real_model import RealModel
 
 KvPairs = Sequence[tuple[str, str]]
 
@@ -39,10 +43,10 @@ class Search:
     rejected: tuple[Rejected, ...]
 
 
-def candidates(request: Request, catalog: Catalog, models: Sequence[ModelSpec] | None = None) -> Search:
+def candidates(request: Request, catalog: Catalog, files: RealModel | None = None) -> Search:
     """Configurations that satisfy `request` and fit: every sensible one of a named model, few of each else.
 
-    `models` replaces the catalog's (a model read from a file). Setups are within `request.max_oom` and
+    `files` is the model itself, where it was read from its files. Setups are within `request.max_oom` and
     forbidden by no rule; a named model yields at most about 60, the whole catalog at most about 1,500.
 
     Raises:
@@ -57,8 +61,8 @@ def candidates(request: Request, catalog: Catalog, models: Sequence[ModelSpec] |
         raise UsageError(f"the memory of {gpu.name} is not known", "give it with --vram")
     check_options(request)
     named = request.model is not None
-    search = _Search(request, gpu, catalog, thorough=named)
-    for model in _models(request, catalog) if models is None else models:
+    search = _Search(request, gpu, catalog, files, thorough=named)
+    for model in _models(request, catalog) if files is None else (files.model,):
         if model.max_context and request.ctx > model.max_context:
             reason = f"{model.name} takes at most {format_tokens(model.max_context)} tokens of context"
             if named:
@@ -80,12 +84,15 @@ def _models(request: Request, catalog: Catalog) -> tuple[ModelSpec, ...]:
 class _Search:
     """One request's enumeration under way."""
 
-    def __init__(self, request: Request, gpu: Gpu, catalog: Catalog, *, thorough: bool) -> None:
+    def __init__(
+        self, request: Request, gpu: Gpu, catalog: Catalog, files: RealModel | None, *, thorough: bool
+    ) -> None:
         self.request, self.gpu, self.catalog, self.thorough = request, gpu, catalog, thorough
+        self.files = files
         self.setups: list[Setup] = []
         self.rejected: list[Rejected] = []
         self.vram_gib = request.vram or gpu.memory_gib or 0.0
-        self.engines = engines_for(gpu, request)
+        self.engines = engines_for(gpu, request, files.kind_for(request.quant) if files else None)
 
     def reject(self, model: ModelSpec, reason: str, **config: object) -> None:
         """Remember why something was left out."""
@@ -155,7 +162,7 @@ class _Search:
     def _base(self, engine: str, model: ModelSpec, quant: Quant) -> Setup:
         """The configuration before its open choices, with room for the asked users and no more."""
         asked = self.request
-        setup = setup_for(asked, engine, model, quant, self.gpu, self.catalog)
+        setup = setup_for(asked, engine, model, quant, self.gpu, self.catalog, self.files)
         if engine == "llama.cpp":
             parallel = asked.parallel or asked.concurrency
             unified = asked.kv_unified if asked.kv_unified is not None else (parallel > 1 or None)

@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Unpack
 
 from advisor.answer import answer
-from advisor.asking import Asked, Options, check_context, settled_quant, understand
+from advisor.asking import Asked, Options, check_context, own_format, settled_quant, understand
 from advisor.config import Caution, Evidence, Prediction, Recommendation, Setup
 from advisor.estimate import predict_setup, predict_setups
 from advisor.options import check_options, engines_for
@@ -54,7 +54,7 @@ def recommend(**options: Unpack[Options]) -> Recommendation:
         raise UsageError(
             f"{asked.quant.name} is a size of its own, no format to search with", "try: advisor predict"
         )
-    found = candidates(asked.request, catalog)
+    found = candidates(asked.request, catalog, asked.files)
     figures = predict_setups(found.setups)
     ranked, left_out = rank(zip(found.setups, figures, strict=True), asked.request, catalog)
     predictions = [answer(item.setup, item.figures, catalog, asked.label) for item in ranked]
@@ -87,15 +87,17 @@ def exact_setup(asked: Asked, catalog: Catalog) -> Setup:
     check_context(asked)
     check_options(asked.request)
     gpu = catalog.gpus[asked.request.gpu]
-    engines = engines_for(gpu, asked.request)
-    quant = settled_quant(asked, engines[0], catalog)
+    own = own_format(asked)
+    kind = asked.files.kind_for(own.name if own else asked.request.quant) if asked.files else None
+    engines = engines_for(gpu, asked.request, kind)
+    quant = own or settled_quant(asked, engines[0], catalog)
     model = asked.model
     engine = next((engine for engine in engines if engine in quant.engines), None)
     if engine is None or model is None:
         readers = [name for name in quant.engines if name in ("llama.cpp", "vllm")]
         hint = f"use --engine {readers[0]}" if readers else "write another --quant"
         raise UnsupportedError(f"{' and '.join(engines)} on {gpu.name} cannot run {quant.name}", hint)
-    return setup_for(asked.request, engine, model, quant, gpu, catalog)
+    return setup_for(asked.request, engine, model, quant, gpu, catalog, asked.files)
 
 
 def with_evidence(

@@ -7,13 +7,18 @@ answer. It understands no free text (`advisor.asking`) and judges nothing.
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from advisor.config import Host, LaunchConfig, Request, Setup
 from advisor.memory.state import layer_states
 from advisor.memory.vllm import sequences
 from knowledge.catalog import Catalog
 from knowledge.schema import Gpu, ModelSpec, Quant
+from knowledge.units import BYTES_PER_GIB
 from knowledge.weights import best_weight_bytes
+
+if TYPE_CHECKING:
+    from knowledge.real_model import RealModel
 
 BACKENDS = ("cuda", "rocm", "vulkan", "metal", "sycl", "cpu")
 """Compute backends that a build of an engine can have."""
@@ -37,9 +42,18 @@ def usual_backend(engine: str, gpu: Gpu) -> str:
 
 
 def setup_for(
-    request: Request, engine: str, model: ModelSpec, quant: Quant, gpu: Gpu, catalog: Catalog
+    request: Request,
+    engine: str,
+    model: ModelSpec,
+    quant: Quant,
+    gpu: Gpu,
+    catalog: Catalog,
+    files: RealModel | None = None,
 ) -> Setup:
     """The configuration that `request` describes for these names; `request.vram` or the card's own memory.
+
+    With `files` the weights are those of the model's own files, byte by byte, and the launch names them;
+    another format than theirs is computed from the same shape.
 
     Open choices: f16 cache, all layers on the device, llama.cpp's automatic slots, and for vLLM tensors split
     over every device asked for.
@@ -48,6 +62,9 @@ def setup_for(
         UsageError: a stated file size that cannot be this model in this format.
     """
     paged = engine == "vllm"
+    own = files if files and files.are(quant, "safetensors" if paged else "gguf") else None
+    if files and own is None and files.path and not files.catalogued:
+        model = model.model_copy(update={"hf_id": files.path})  # what vLLM quantizes while loading
     ubatch = request.ubatch or DEFAULT_UBATCH
     launch = LaunchConfig(
         model=model.hf_id,
@@ -79,9 +96,15 @@ def setup_for(
         max_num_batched_tokens=request.max_num_batched_tokens,
         # with speculation, hybrids corrupt cached prefixes (rule R45)
         prefix_caching=False if paged and request.spec != "none" else None,
+        path=own.path if own else None,
+        repo=own.repo if own else None,
+        mmproj_gib=(own.projector or own.weights.vision) / BYTES_PER_GIB or None if own else None,
     )
     host = Host(request.vram_used, request.headless, request.ram, request.ram_bandwidth)
-    weights = best_weight_bytes(model, quant, catalog, request.weights_gib)
+    if own is None:
+        weights = best_weight_bytes(model, quant, catalog, request.weights_gib)
+    else:
+        weights = own.weights.with_drafts() if request.spec == "mtp" else own.weights
     setup = Setup(launch, model, quant, weights, gpu, host)
     return _with_sequences(setup) if engine == "vllm" else setup
 
@@ -101,7 +124,7 @@ def _with_sequences(setup: Setup) -> Setup:
 def options_of(launch: LaunchConfig) -> dict[str, str | int | float | None]:
     """The options that ask for exactly this configuration, by their names; None for those left out."""
     return {
-        "model": launch.model.rsplit("/", 1)[-1],
+        "model": launch.path or launch.repo or launch.model.rsplit("/", 1)[-1],
         "quant": launch.quant,
         "weights_gib": launch.weights_gib,
         "gpu": launch.gpu,

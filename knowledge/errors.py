@@ -4,6 +4,7 @@
       UsageError                 exit 2   the request cannot be understood
         UnknownNameError         exit 2   a name that resolves to nothing, or to several things
         UnsupportedError         exit 2   a known thing that cannot be computed (architecture, engine, flag)
+        ModelFileError           exit 2   a model's file is missing, damaged, cut short or not what it claims
       NothingFitsError           exit 3   no configuration satisfies the limits
       IngestRejectedError        exit 4   rows were rejected or quarantined; the good ones are in
       StoreError                 exit 5   the store is locked, missing or of another schema
@@ -59,6 +60,10 @@ class AmbiguousNameError(UnknownNameError):
 
 class UnsupportedError(UsageError):
     """The thing is known, but what was asked of it cannot be computed honestly."""
+
+
+class ModelFileError(UsageError):
+    """A model's own file is missing, damaged, cut short, or not what it claims to be."""
 
 
 class NothingFitsError(AdvisorError):

@@ -29,7 +29,9 @@ class WeightBytes:
     `token_embd` is read one row per token; `output` (the LM head; for tied models the same matrix again) and
     `dense` (attention, mixers, norms, dense and shared feed-forward, routers) once per step; of `experts`
     (all routed experts together) a step reads the distinct experts its tokens choose.
-    `per_layer_embedding` (gemma E2B/E4B) is a lookup table that is never read whole.
+    `per_layer_embedding` (gemma E2B/E4B) is a lookup table that is never read whole. `vision` is loaded with
+    the rest and touched by images only; `draft` (MTP layers) is loaded only by a launch that speculates, and
+    is no part of `total`.
     """
 
     token_embd: float
@@ -38,14 +40,26 @@ class WeightBytes:
     experts: float
     per_layer_embedding: float
     basis: str
-    """`given` (a real size was stated), `listed` (knowledge/facts/files.csv) or `computed`."""
+    """`read` (from the files themselves), `given` (a real size was stated), `listed`
+    (knowledge/facts/files.csv) or `computed`."""
     tied: bool = False
+    vision: float = 0.0
+    draft: float = 0.0
+
+    def with_drafts(self) -> WeightBytes:
+        """The same for a launch that speculates: the draft layers lie and are read with the dense ones."""
+        return replace(self, dense=self.dense + self.draft, draft=0.0)
+
+    @property
+    def is_real(self) -> bool:
+        """Whether the bytes are those of the very files that will be launched."""
+        return self.basis in {"read", "given"}
 
     @property
     def total(self) -> float:
-        """Bytes of the file: a tied head is stored once."""
+        """Bytes of the file without draft layers: a tied head is stored once."""
         head = 0.0 if self.tied else self.output
-        return self.token_embd + head + self.dense + self.experts + self.per_layer_embedding
+        return self.token_embd + head + self.dense + self.experts + self.per_layer_embedding + self.vision
 
     @property
     def total_gib(self) -> float:

@@ -37,7 +37,7 @@ def home(tmp_path_factory):
     return tmp_path_factory.mktemp("walls")
 
 
-def loaded(home, *arguments):
+def loaded(home, *arguments, code=0):
     """Top-level names of the modules that one command line loads."""
     done = subprocess.run(
         [sys.executable, "-c", RUN, *arguments],
@@ -48,8 +48,8 @@ def loaded(home, *arguments):
         # the checkout may not be installed: the process finds what this one imported
         env=os.environ | {"PYTHONPATH": str(ADVISOR.parent), "ADVISOR_HOME": str(home / "data")},
     )
-    code, modules = json.loads(done.stderr.splitlines()[-1])
-    assert code == 0, done.stderr
+    ended, modules = json.loads(done.stderr.splitlines()[-1])
+    assert ended == code, done.stderr
     return set(modules)
 
 
@@ -71,6 +71,13 @@ def test_an_answer_loads_no_training_no_page_and_no_hub(home, arguments):
     modules = loaded(home, *arguments)
     assert not modules & HEAVY
     assert {"duckdb", "numpy"} <= modules  # it did answer, with evidence
+
+
+def test_files_on_this_machine_are_read_without_the_hub(home):
+    (home / "config.json").write_text("{}")
+    (home / "x.gguf").write_bytes(b"GGUF")
+    for path in (home / "x.gguf", home):
+        assert not loaded(home, "predict", "--model", str(path), "--gpu", "4090", code=2) & HEAVY
 
 
 def test_the_package_fetches_its_functions_on_first_use(home):

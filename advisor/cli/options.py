@@ -15,7 +15,7 @@ import typer
 Command = TypeVar("Command", bound=Callable[..., None])
 
 _TEXT = {
-    "model": ("--model", "-m", "NAME", "Model: a name, a Hugging Face id, or repo:quant."),
+    "model": ("--model", "-m", "NAME", "Model: a name, a Hugging Face id, repo:quant, or a path."),
     "quant": ("--quant", "-q", "FORMAT", "Quantization, such as Q4_K_M or FP8."),
     "gpu": ("--gpu", "-g", "NAME", "Device: 4090, 2x3090, 'rtx 5060 ti 16gb', 'm4 max'."),
     "ctx": ("--ctx", "-c", "TOKENS", "Context per sequence: 200k = 200000, 200Ki = 204800. Default 32Ki."),

@@ -62,13 +62,19 @@ def render(setup: Setup, rules: RuleOutcome, catalog: Catalog | None = None) -> 
 
 
 def _weights(line: CommandLine, setup: Setup, catalog: Catalog | None) -> None:
-    """The repository that the facts name; else, or when a file's size was stated, a file of one's own."""
+    """The files that were read; else the repository that the facts name, or a file under an honest name."""
     quant = setup.quant
     if not is_gguf(quant) or quant.family == "generic":
         raise UnsupportedError(
             f"llama.cpp reads GGUF files, and {quant.name} is not one of their formats",
             "use for example --quant Q4_K_M",
         )
+    if setup.launch.path is not None:
+        line.require("--model", setup.launch.path)
+        return
+    if setup.launch.repo is not None:
+        line.require("--hf-repo", setup.launch.repo)
+        return
     drafts = setup.launch.spec_decode == "mtp"
     repo = repo_of(setup.model, quant, "gguf", draft_head=drafts, catalog=catalog)
     if repo is None or setup.launch.weights_gib is not None:

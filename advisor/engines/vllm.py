@@ -63,8 +63,9 @@ def render(setup: Setup, rules: RuleOutcome, catalog: Catalog | None = None) -> 
 def _weights(setup: Setup, catalog: Catalog | None) -> tuple[str, str | None]:
     """What to serve, and the quantization to do while loading.
 
-    A repository where the facts name one; the model's own for its unquantized form, and for FP8, which vLLM
-    makes from it while loading; else the folder that the user has to have, under an honest name.
+    The files that were read, or a repository where the facts name one; the model's own for its unquantized
+    form, and for FP8, which vLLM makes from it while loading; else the folder that the user has to have,
+    under an honest name.
     """
     model, quant = setup.model, setup.quant
     if "vllm" not in quant.engines or quant.family == "generic":
@@ -72,6 +73,9 @@ def _weights(setup: Setup, catalog: Catalog | None) -> tuple[str, str | None]:
             f"vLLM does not read {quant.name}",
             "use for example --quant FP8 or AWQ-INT4, or --engine llama.cpp",
         )
+    own = setup.launch.path or setup.launch.repo
+    if own is not None:
+        return own, None
     own_file = setup.launch.weights_gib is not None
     repo = None if own_file else repo_of(model, quant, "safetensors", catalog=catalog)
     if repo is not None:
