@@ -190,7 +190,7 @@ def budget(setup: Setup) -> VllmBudget:
     device = launch.vram_gib * MIB_PER_GIB * usable_fraction(setup)
     graphs = graphs_mib(setup, stages)
     weights = setup.weights.total + setup.weights.experts * _expert_padding(setup, tensor)
-    if launch.spec_decode.lower().startswith("mtp") and model.has_mtp and setup.weights.basis != "given":
+    if launch.spec_decode.lower().startswith("mtp") and model.has_mtp and not setup.weights.is_real:
         weights += (setup.weights.dense + setup.weights.experts) / max(model.n_layers, 1)
     weights += (launch.draft_gib or 0.0) * BYTES_PER_GIB
     weights_mib = weights / (tensor * stages) / BYTES_PER_MIB - launch.cpu_offload_gib * MIB_PER_GIB
