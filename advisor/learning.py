@@ -10,12 +10,14 @@ import os
 import platform
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from advisor.listings import Check, Evaluated, Health, Ingested, Reject, Trained
+from advisor.receipts import own_receipts, receipt_of, remember
 from knowledge.errors import AdvisorError, StoreError, UsageError
 from knowledge.paths import app_path, home_dir, store_path
 
@@ -26,18 +28,31 @@ Files = Sequence[Path | str] | Path | str
 """One file or several."""
 
 
-def ingest(files: Files, *, dry_run: bool = False, file_format: str = "csv") -> Ingested:
-    """Add CSV files of measured runs (`-`: standard input) to the user's store, in one transaction.
+def ingest(
+    files: Files,
+    *,
+    dry_run: bool = False,
+    file_format: str = "auto",
+    gpu: str | None = None,
+    model: str | None = None,
+) -> Ingested:
+    """Add files (`-`: standard input) to the user's store, in one transaction: CSV of runs, or start logs.
+
+    `gpu` and `model` say what a log does not. Starts that logs tell of calibrate the next answers.
 
     Raises:
-        UsageError: a path that is no CSV of ours; nothing is added then.
+        UsageError: a file that cannot be read so, or an unknown name; nothing is added then.
         StoreError: the store is locked, cannot be written or is newer; nothing is added then.
+        AdvisorError: the receipts of earlier starts are damaged; nothing is added then.
     """
-    if file_format != "csv":
-        raise UsageError(f"format {file_format!r} cannot be read", "use --format csv")
     from knowledge.ingest.files import ingest_files  # noqa: PLC0415 - duckdb is loaded only when it is needed
+    from knowledge.ingest.opening import reading  # noqa: PLC0415 - as above
 
-    report = ingest_files(_several(files), dry_run=dry_run)
+    way = reading(file_format, gpu, model)
+    known = own_receipts()
+    report = ingest_files(_several(files), dry_run=dry_run, way=way)
+    starts = [receipt_of(item.row, item.names) for item in report.receipts]
+    kept = 0 if dry_run else remember(starts, known)
     return Ingested(
         read=report.read,
         added=report.added,
@@ -49,7 +64,9 @@ def ingest(files: Files, *, dry_run: bool = False, file_format: str = "csv") -> 
         effect={
             "dry_run": dry_run,
             "store": str(store_path()),
-            "next": "advisor train" if report.added and not dry_run else None,
+            "next": "advisor train" if report.added > len(starts) and not dry_run else None,
+            "starts": len(starts),
+            "new_starts": kept,
         },
     )
 
@@ -129,6 +146,7 @@ def doctor() -> Health:
         ("speed model", _speed_model),
         ("home", _home),
         ("store", _store),
+        ("own starts", _own_starts),
         ("page", _page),
     )
     checks, codes = [], []
@@ -193,6 +211,16 @@ def _store() -> str:
         f"{counts['rejected']} rejected; of an unknown GPU {counts['unknown_gpu']}, "
         f"of an unknown model {counts['unknown_model']}{note}"
     )
+
+
+def _own_starts() -> str:
+    receipts = own_receipts()
+    if not receipts:
+        return "none: a start log of llama.cpp or vLLM calibrates answers (advisor ingest boot.log)"
+    cards = Counter(receipt.gpu for receipt in receipts)
+    on = ", ".join(f"{count} on {card}" for card, count in cards.most_common())
+    failed = sum(receipt.outcome == "oom" for receipt in receipts)
+    return f"{len(receipts)} of your logs calibrate answers: {on}; {failed} ran out of memory"
 
 
 def _page() -> str:

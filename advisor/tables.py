@@ -141,6 +141,8 @@ def _run_line(row: Mapping[str, Any]) -> str:
         )
         if row[field] is not None
     ]
+    if row["vram_used_gib"] is not None:
+        figures.append(f"{row['vram_used_gib']:.1f} GiB used")
     if row["outcome"] != "ok":
         figures.append(row["outcome"])
     reason = f" — {row['reason']}" if row.get("reason") else ""
@@ -156,6 +158,8 @@ def _ingested(out: Console, answer: listings.Ingested) -> None:
     for reject in (*answer.rejects, *answer.quarantine):
         column = f", {reject.column}" if reject.column else ""
         out.print(Text(f"  {reject.file}:{reject.line}{column}: {reject.reason}"), soft_wrap=True)
+    if answer.effect["new_starts"]:
+        out.print(f"starts that calibrate the next answers for their GPU: {answer.effect['new_starts']}")
     if answer.effect["next"]:
         out.print(f"to learn from them: {answer.effect['next']}")
 

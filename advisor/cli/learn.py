@@ -13,6 +13,11 @@ Files = Annotated[
     list[str], typer.Argument(metavar="FILE...", help="CSV files of measured runs; - is standard input.")
 ]
 
+Own = Annotated[
+    list[str],
+    typer.Argument(metavar="FILE...", help="CSV files of measured runs, or start logs; - is standard input."),
+]
+
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the program."""
@@ -21,17 +26,28 @@ def register(app: typer.Typer) -> None:
 
 
 def ingest(
-    files: Files,
+    files: Own,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Report, but keep nothing.")] = False,
     file_format: Annotated[
-        str, typer.Option("--format", metavar="FORMAT", help="csv is the only one yet.")
-    ] = "csv",
+        str, typer.Option("--format", metavar="FORMAT", help="csv, log, or auto: by what is in the file.")
+    ] = "auto",
+    gpu: Annotated[
+        str | None, typer.Option("--gpu", "-g", metavar="NAME", help="Device, where a log names none.")
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option("--model", "-m", metavar="NAME", help="Model, where a log names none.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Add your own measured runs to the store; reading a file twice adds nothing."""
+    """Add your own measured runs, or start logs of llama.cpp and vLLM; reading a file twice adds nothing.
+
+    A start log calibrates the next answers for the same card: what was free, what the buffers took.
+
+    Example: llama-server -m model.gguf 2>&1 | tee boot.log; advisor ingest boot.log
+    """
     from advisor import service, tables  # noqa: PLC0415 - `--help` must not load them
 
-    report = service.ingest(files, dry_run=dry_run, file_format=file_format)
+    report = service.ingest(files, dry_run=dry_run, file_format=file_format, gpu=gpu, model=model)
     tables.show(report, as_json=as_json)
     if report.rejected or report.quarantined:
         raise IngestRejectedError(

@@ -7,26 +7,22 @@ bounded memory, so that a pipe will do.
 
 from __future__ import annotations
 
-import codecs
 import csv
 import difflib
-import hashlib
 import io
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import cast
 
 from knowledge.errors import UsageError
 from knowledge.ingest.report import Reject
+from knowledge.ingest.streams import WIDE_BOMS, Digesting, open_stream
 from knowledge.schema import Observation
 
 CHUNK_ROWS = 10_000
 _TEXT_LIMIT = 300
 _REQUIRED = tuple(name for name, field in Observation.model_fields.items() if field.is_required())
-_WIDE_BOMS = (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,31 +44,12 @@ class Chunk:
         return len(self.records) + len(self.rejects)
 
 
-class _Digesting(io.RawIOBase):
-    """A byte stream that keeps the SHA-256 of what has passed."""
-
-    def __init__(self, raw: io.RawIOBase | io.BufferedIOBase) -> None:
-        self._raw = raw
-        self.digest = hashlib.sha256()
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
-        # read1 answers with what a pipe has, instead of waiting for a full buffer.
-        raw = self._raw
-        data = (
-            raw.read1(len(buffer)) if isinstance(raw, io.BufferedIOBase) else raw.read(len(buffer))
-        ) or b""
-        buffer[: len(data)] = data
-        self.digest.update(data)
-        return len(data)
-
-
 class CsvSource:
     """An open CSV whose header has been understood. Make it with `open_csv`."""
 
-    def __init__(self, name: str, stream: _Digesting) -> None:
+    keeps_receipts = False
+
+    def __init__(self, name: str, stream: Digesting) -> None:
         """Look at the first bytes and the header.
 
         Raises:
@@ -150,7 +127,7 @@ class CsvSource:
 def _check_bytes(name: str, head: bytes) -> None:
     if not head:
         raise UsageError(f"{name} is empty", _hint_header())
-    if head.startswith(_WIDE_BOMS):
+    if head.startswith(WIDE_BOMS):
         raise UsageError(f"{name} is UTF-16 or UTF-32 text", "save it as UTF-8")
     if b"\0" in head:
         raise UsageError(f"{name} is a binary file, not CSV", _hint_header())
@@ -200,18 +177,5 @@ def open_csv(path: Path | str) -> Iterator[CsvSource]:
     Raises:
         UsageError: missing, a folder, unreadable, or not a CSV of ours.
     """
-    if str(path) == "-":
-        yield CsvSource("stdin", _Digesting(cast("io.BufferedReader", sys.stdin.buffer)))
-        return
-    name = str(path)
-    try:
-        raw = io.FileIO(name, "rb")
-    except FileNotFoundError:
-        raise UsageError(f"{name}: no such file", "name a CSV file, or - for standard input") from None
-    except IsADirectoryError:
-        raise UsageError(f"{name} is a folder", "name the CSV files in it") from None
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise UsageError(f"{name} cannot be read ({reason})", "name a readable CSV file") from None
-    with raw:
-        yield CsvSource(name, _Digesting(raw))
+    with open_stream(path, "CSV file") as (name, stream):
+        yield CsvSource(name, stream)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from knowledge.ingest.resolving import Names
+from knowledge.schema import Observation
+
 MAX_LISTED = 1000
 """Rows listed in a report; all are counted, and all are in the store's tables."""
 
@@ -20,6 +23,14 @@ class Reject:
     text: str
 
 
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """A start of an engine on the user's own machine, and what its names mean."""
+
+    row: Observation
+    names: Names
+
+
 @dataclass(slots=True)
 class IngestReport:
     """`read == added + duplicates + quarantined + rejected`, always."""
@@ -33,3 +44,5 @@ class IngestReport:
     """The first records that are no observations."""
     held: list[Reject] = field(default_factory=list)
     """The first rows that say the impossible (`column` is None)."""
+    receipts: list[Receipt] = field(default_factory=list)
+    """The starts that logs told of, in their order; those that the store already had among them."""

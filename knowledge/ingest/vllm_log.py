@@ -1,0 +1,249 @@
+"""What a vLLM start log says (API server or offline engine, V0 and V1, 0.5 to 0.2x).
+
+It keeps only figures that are printed; per device where the engine prints one line per worker, of which the
+first is taken. It knows no catalog: vLLM names a card only in passing, if at all.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+
+from knowledge.ingest.log_start import Device, Start
+from knowledge.units import MIB_PER_GIB
+
+Match = re.Match[str]
+
+SIGNS = re.compile(
+    r"vLLM API server version|Initializing an? (?:V\d )?LLM engine \(v|non-default args: \{"
+    r"|vllm\.entrypoints|GPU KV cache size: [\d,]+ tokens|Model loading took [\d.]+ Gi?B"
+    r"|Available KV cache memory: -?[\d.]+ GiB"
+)
+"""What no other program's log has."""
+
+_GIB = r"(-?\d+(?:\.\d+)?) ?Gi?B"
+_ARGUMENT = re.compile(
+    r"\b'?(model|model_tag|max_seq_len|max_model_len|tensor_parallel_size|pipeline_parallel_size|quantization"
+    r"|kv_cache_dtype|gpu_memory_utilization|max_num_seqs|max_num_batched_tokens|enforce_eager|dtype"
+    r"|enable_prefix_caching|speculative_config)'?[=:] ?"
+    r"(?:'([^']*)'|\"([^\"]*)\"|(\{[^}]*\}?|\w+\([^)]*\)?|[^\s,)}]+))"
+)
+_OLD_PARTS = (
+    r"model weights take ([\d.]+)GiB; non_torch_memory takes ([\d.]+)GiB; PyTorch activation peak memory "
+    r"takes ([\d.]+)GiB; the rest of the memory reserved for KV Cache is (-?[\d.]+)GiB"
+)
+_ACTUAL = (
+    r"Actual usage is ([\d.]+) GiB for weight, ([\d.]+) GiB for peak activation, ([\d.]+) GiB for non-torch "
+    r"memory, and ([\d.]+) GiB for CUDAGraph memory"
+)
+_OOM = (
+    r"(?:torch\.(?:cuda\.)?OutOfMemoryError|(?:CUDA|HIP) out of memory|No available memory for the cache "
+    r"blocks|is larger than the maximum number of tokens that can be stored in KV cache).*"
+)
+_PATTERNS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
+    (name, re.compile(pattern))
+    for name, pattern in (
+        ("server", r"vLLM API server version v?(\S+)"),
+        ("engine", r"Initializing an? (?:V\d )?LLM engine \(v([^)\s]+)\) with config: (.*)"),
+        ("arguments", r"non-default args: (.*)|\bargs: Namespace\((.*)"),
+        ("device_name", r"device_name=([A-Za-z0-9_-]+?)(?:\.json|,|\b)"),
+        ("listed", r"\bGPU \d+: ([A-Z][\w ()-]+?)(?: \(UUID.*)?$"),
+        ("old_profile", r"total_gpu_memory \(([\d.]+)GiB\) x gpu_memory_utilization \(([\d.]+)\)"),
+        ("old_parts", _OLD_PARTS),
+        ("actual", _ACTUAL),
+        ("free", r"Free memory on device (?:\S+ )?\(([\d.]+)/([\d.]+) GiB\) on startup(.*)"),
+        ("weights", r"(?:Model loading took|Loading model weights took) " + _GIB),
+        ("available", r"Available KV cache memory: " + _GIB),
+        ("tokens", r"GPU KV cache size: ([\d,]+) tokens"),
+        ("blocks", r"# (?:GPU|cuda) blocks: (\d+)"),
+        ("concurrency", r"Maximum concurrency for ([\d,]+) tokens per request: ([\d.]+)x"),
+        ("graphs", r"Graph capturing finished in .*?took " + _GIB),
+        ("attention", r"larger than the available KV cache memory \((-?[\d.]+) ?GiB\)"),
+        ("longest", r"estimated maximum model length is (\d+)"),
+        ("oom", _OOM),
+        ("ready", r"Application startup complete|init engine \(profile|Uvicorn running on|Starting vLLM API"),
+        ("error", r"Engine core initialization failed|EngineCore failed to start|Engine process failed"),
+    )
+)
+_CAPACITY = re.compile(r"GPU \d+ has a total capacity of ([\d.]+) GiB")
+_ASKED = re.compile(r"Tried to allocate ([\d.]+) (GiB|MiB)")
+
+
+class VllmLog:
+    """Reads lines in order; `feed` hands over each start that a line has brought to its end."""
+
+    engine = "vllm"
+
+    def __init__(self) -> None:
+        """Begin before the first line."""
+        self._start: Start | None = None
+        self._done: Start | None = None
+        self._line = 0
+
+    def feed(self, line: int, text: str) -> Iterator[Start]:
+        """Take one line; some lines say several things."""
+        self._line = line
+        for name, pattern in _PATTERNS:
+            match = pattern.search(text)
+            if match:
+                handle: Callable[[Match], None] = getattr(self, f"_{name}")
+                handle(match)
+        if self._done is not None:
+            yield self._done
+            self._done = None
+
+    def end(self) -> Iterator[Start]:
+        """The start that was under way when the log ended."""
+        self._finish()
+        if self._done is not None:
+            yield self._done
+            self._done = None
+
+    @property
+    def _now(self) -> Start:
+        if self._start is None:
+            self._start = Start(self.engine, self._line)
+        return self._start
+
+    def _finish(self) -> None:
+        if self._start is not None and self._start.told():
+            self._done = self._start
+        self._start = None
+
+    def _mib(self, name: str, gib: str, kind: str | None = None) -> None:
+        """Keep a size once: the other workers print the same."""
+        self._now.figures.setdefault(name, round(float(gib) * MIB_PER_GIB, 2))
+        if kind:
+            self._now.by_device.setdefault(kind, {}).setdefault("GPU0", float(gib) * MIB_PER_GIB)
+
+    def _server(self, match: Match) -> None:
+        if self._start is not None and (self._start.names or self._start.figures or self._start.outcome):
+            self._finish()
+        self._now.cells["engine_version"] = match[1].strip(",").removeprefix("v")
+
+    def _engine(self, match: Match) -> None:
+        start = self._start
+        if start is not None and (start.figures or start.outcome or "ctx_limit" in start.cells):
+            self._finish()
+        self._now.cells["engine_version"] = match[1]
+        self._take_arguments(match[2], resolved=True)
+
+    def _arguments(self, match: Match) -> None:
+        self._take_arguments(match[1] or match[2], resolved=False)
+
+    def _take_arguments(self, text: str, *, resolved: bool) -> None:
+        """What was asked for, and — `resolved` — what the engine made of it, which has the last word."""
+        start = self._now
+        if "speculative_config=None" not in text and re.search(r"speculative_config'?[=:] ?\S", text):
+            start.cells["spec_decode"] = "mtp" if re.search(r"mtp", text, re.IGNORECASE) else "draft"
+        for match in _ARGUMENT.finditer(text):
+            key, value = match[1], match[2] or match[3] or match[4] or ""
+            if key in {"model", "model_tag"}:
+                start.names.extend([value] if value and value not in start.names else [])
+            elif key in {"max_seq_len", "max_model_len"}:
+                if value.isdigit() and (resolved or "ctx_limit" not in start.cells):
+                    start.cells["ctx_limit"] = value
+            else:
+                _take_setting(start, key, value)
+
+    def _device_name(self, match: Match) -> None:
+        self._now.devices.setdefault("GPU0", Device("")).name = match[1]
+
+    def _listed(self, match: Match) -> None:
+        device = self._now.devices.setdefault("GPU0", Device(""))
+        device.name = device.name or match[1].strip()
+
+    def _total(self, gib: str) -> None:
+        device = self._now.devices.setdefault("GPU0", Device(""))
+        device.total_mib = device.total_mib or float(gib) * MIB_PER_GIB
+
+    def _old_profile(self, match: Match) -> None:
+        self._total(match[1])
+        self._now.flags.setdefault("gpu_memory_utilization", match[2])
+
+    def _old_parts(self, match: Match) -> None:
+        self._mib("model_mib", match[1], "model")
+        self._mib("non_torch_mib", match[2])
+        self._mib("activation_mib", match[3])
+        self._mib("kv_mib", match[4], "kv")
+
+    def _actual(self, match: Match) -> None:
+        self._mib("model_mib", match[1], "model")
+        self._mib("activation_mib", match[2])
+        self._mib("non_torch_mib", match[3])
+        self._mib("graphs_mib", match[4], "graphs")
+
+    def _free(self, match: Match) -> None:
+        self._total(match[2])
+        device = self._now.devices["GPU0"]
+        if device.free_mib is None:
+            device.free_mib = float(match[1]) * MIB_PER_GIB
+        wanted = re.search(r"gpu memory utilization(?: is)? \(([\d.]+),", match[3], re.IGNORECASE)
+        if wanted:
+            self._now.flags.setdefault("gpu_memory_utilization", wanted[1])
+        if "less than desired" in match[3]:
+            self._now.fail("oom", match[0], self._line)
+
+    def _weights(self, match: Match) -> None:
+        self._mib("model_mib", match[1], "model")
+
+    def _available(self, match: Match) -> None:
+        self._mib("kv_mib", match[1], "kv")
+
+    def _tokens(self, match: Match) -> None:
+        self._now.figures.setdefault("kv_tokens", float(match[1].replace(",", "")))
+
+    def _blocks(self, match: Match) -> None:
+        self._now.figures.setdefault("kv_blocks", float(match[1]))
+
+    def _concurrency(self, match: Match) -> None:
+        self._now.figures.setdefault("concurrency_x", float(match[2]))
+        self._now.cells.setdefault("ctx_limit", match[1].replace(",", ""))
+
+    def _graphs(self, match: Match) -> None:
+        self._mib("graphs_mib", match[1], "graphs")
+
+    def _attention(self, match: Match) -> None:
+        self._mib("kv_mib", match[1], "kv")
+        self._now.fail("oom", match.string, self._line)
+
+    def _longest(self, match: Match) -> None:
+        self._now.figures.setdefault("longest_tokens", float(match[1]))
+        self._now.fail("oom", match.string, self._line)
+
+    def _oom(self, match: Match) -> None:
+        if capacity := _CAPACITY.search(match.string):
+            self._total(capacity[1])
+        asked = _ASKED.search(match.string)
+        if asked and self._now.outcome != "oom":
+            mib = float(asked[1]) * (MIB_PER_GIB if asked[2] == "GiB" else 1)
+            self._now.figures.setdefault("asked_mib", round(mib, 2))
+        self._now.fail("oom", match[0], self._line)
+
+    def _ready(self, match: Match) -> None:
+        del match  # some versions announce the HTTP server before the engine: figures decide
+        if (
+            self._start is not None
+            and self._start.outcome != "oom"
+            and ("kv_mib" in self._start.figures or "kv_tokens" in self._start.figures)
+        ):
+            self._start.ready()
+
+    def _error(self, match: Match) -> None:
+        if self._now.outcome != "oom":
+            self._now.fail("error", match.string, self._line)
+
+
+def _take_setting(start: Start, key: str, value: str) -> None:
+    """One setting of the engine, into the column or flag that has it."""
+    if key in {"tensor_parallel_size", "pipeline_parallel_size"}:
+        if value.isdigit():
+            start.cells["tp" if key[0] == "t" else "pp"] = value
+    elif key == "kv_cache_dtype":
+        start.cells["kv_type_k"] = start.cells["kv_type_v"] = value
+    elif key in {"quantization", "dtype"}:
+        start.flags.setdefault(f"_{key}", value)
+    elif key in {"enforce_eager", "enable_prefix_caching"}:
+        start.flags[key] = "1" if value == "True" else "0"
+    elif re.fullmatch(r"\d+(?:\.\d+)?", value):
+        start.flags.setdefault(key, value)
