@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from advisor.calibration import own_warning, own_words
 from advisor.config import Caution, PredictedFigures, Prediction, Setup
 from advisor.engines import apply, render
 from advisor.explain import why
@@ -40,7 +41,7 @@ def answer(setup: Setup, figures: PredictedFigures, catalog: Catalog, label: str
         prediction=figures,
         notes=notes_for(setup, catalog, command=command),
         warnings=[*_cautions(setup, figures, label), *rules.warnings],
-        why=why(setup, figures),
+        why=" ".join(filter(None, (why(setup, figures), own_words(setup)))),
     )
 
 
@@ -55,6 +56,7 @@ def _cautions(setup: Setup, figures: PredictedFigures, label: str | None) -> lis
     """What limits the answer, beyond the rules."""
     model, memory = setup.model, figures.memory
     lacking = memory.total_mib - memory.available_mib
+    ran_out = own_warning(setup, memory)
     texts = (
         (
             "memory",
@@ -63,6 +65,7 @@ def _cautions(setup: Setup, figures: PredictedFigures, label: str | None) -> lis
             if lacking > 0
             else f"is likely to run out of memory: {figures.oom_probability:.0%}",
         ),
+        ("own-start", bool(ran_out), ran_out),
         (
             "base-model",
             label is not None and label != model.name,

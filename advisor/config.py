@@ -133,6 +133,28 @@ class Host:
     headless: bool = False
     ram_gib: float | None = None
     ram_bandwidth_gbps: float | None = None
+    free_mib: float | None = None
+    """MiB that a start of the user's own found free on a device; None: estimated."""
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """What starts on the user's own machine measured, as far as it bears on a setup.
+
+    `compute_scale` and `overhead_scale` are measured ÷ estimated; `certainty` the share of the fixed error of
+    the accounting that stays; `came_up_mib` and `ran_out_mib` the demand of the largest own start of the same
+    model on the same card that came up, and of the smallest that ran out of memory.
+    """
+
+    compute_scale: float = 1.0
+    overhead_scale: float = 1.0
+    certainty: float = 1.0
+    came_up_mib: float | None = None
+    ran_out_mib: float | None = None
+    parts: tuple[str, ...] = ()
+    """What was measured, in words."""
+    source: str = ""
+    """The log, and its day."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +167,7 @@ class Setup:
     weights: WeightBytes
     gpu: Gpu
     host: Host = Host()
+    calibration: Calibration | None = None
 
 
 class Interval(Answer):

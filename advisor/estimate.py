@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from advisor.calibration import judged
 from advisor.config import PredictedFigures, Setup
-from advisor.memory import account
 from advisor.memory.capacity import capacity_of
-from advisor.risk import fits, risk_of
 from advisor.speed.figures import speed_figures
 
 
@@ -23,8 +22,7 @@ def predict_setups(setups: Sequence[Setup]) -> list[PredictedFigures]:
     """
     figures = []
     for setup, speed in zip(setups, speed_figures(setups), strict=True):
-        memory = account(setup)
-        risk = risk_of(setup, memory)
+        found = judged(setup)
         figures.append(
             PredictedFigures(
                 decode_tps=speed.decode_tps,
@@ -32,10 +30,10 @@ def predict_setups(setups: Sequence[Setup]) -> list[PredictedFigures]:
                 decode_tps_total=speed.decode_tps_total,
                 prefill_tps=speed.prefill_tps,
                 ttft_ms=speed.ttft_ms,
-                memory=memory,
-                oom_probability=risk.full,
-                oom_probability_start=risk.start,
-                fits=fits(risk.full, memory),
+                memory=found.memory,
+                oom_probability=found.risk.full,
+                oom_probability_start=found.risk.start,
+                fits=found.fits,
                 capacity=capacity_of(setup),
                 basis=speed.basis,
                 support=speed.support,

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from advisor.calibration import accounted
 from advisor.config import PredictedFigures, Setup
-from advisor.memory import account
 from advisor.speed.roofline import DECODE_PARTS, decode_parts
 from advisor.speed.work import work_of
 from knowledge.kv_types import KV_TYPES, normalise_kv_type
@@ -85,7 +85,9 @@ def _cache(setup: Setup) -> str:
     name = normalise_kv_type(launch.kv_type_k)
     if name is None or KV_TYPES[name].bits >= 16:
         return ""
-    wide = account(replace(setup, launch=launch.model_copy(update={"kv_type_k": "f16", "kv_type_v": "f16"})))
+    wide = accounted(
+        replace(setup, launch=launch.model_copy(update={"kv_type_k": "f16", "kv_type_v": "f16"}))
+    )
     spare = wide.available_mib - wide.total_mib
     if spare < 0:
         return f"The cache is {name} because f16 would lack {format_mib(-spare)}."

@@ -215,12 +215,12 @@ def _store() -> str:
 
 def _own_starts() -> str:
     receipts = own_receipts()
-    if not receipts:
+    if not receipts.starts:
         return "none: a start log of llama.cpp or vLLM calibrates answers (advisor ingest boot.log)"
-    cards = Counter(receipt.gpu for receipt in receipts)
+    cards = Counter(receipt.gpu for receipt in receipts.starts)
     on = ", ".join(f"{count} on {card}" for card, count in cards.most_common())
-    failed = sum(receipt.outcome == "oom" for receipt in receipts)
-    return f"{len(receipts)} of your logs calibrate answers: {on}; {failed} ran out of memory"
+    failed = sum(receipt.outcome == "oom" for receipt in receipts.starts)
+    return f"{len(receipts.starts)} of your logs calibrate answers: {on}; {failed} ran out of memory"
 
 
 def _page() -> str:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal, Protocol
@@ -97,6 +98,15 @@ class _File(BaseModel):
     receipts: list[Receipt]
 
 
+@dataclass(frozen=True, eq=False, slots=True)
+class Receipts:
+    """Starts, oldest first; told apart by identity, so that what follows from them is worked out once."""
+
+    starts: tuple[Receipt, ...] = ()
+
+
+NO_RECEIPTS = Receipts()
+
 _FIGURES = tuple(name for name in Receipt.model_fields if name.endswith("_mib"))
 
 
@@ -143,7 +153,7 @@ def receipt_of(row: Observation, names: _Names) -> Receipt | None:
     )
 
 
-def own_receipts() -> tuple[Receipt, ...]:
+def own_receipts() -> Receipts:
     """The user's receipts, oldest first; read once while the file is unchanged; none where there is no file.
 
     Raises:
@@ -153,16 +163,16 @@ def own_receipts() -> tuple[Receipt, ...]:
         path = home_dir() / FILE_NAME
         status = path.stat()
     except (StoreError, FileNotFoundError, NotADirectoryError):
-        return ()
+        return NO_RECEIPTS
     except OSError as error:
         raise _unreadable(path, str(error.strerror)) from error
     return _read(path, (status.st_mtime_ns, status.st_size))
 
 
 @lru_cache(maxsize=4)
-def _read(path: Path, _stamp: tuple[int, int]) -> tuple[Receipt, ...]:
+def _read(path: Path, _stamp: tuple[int, int]) -> Receipts:
     try:
-        return tuple(_File.model_validate_json(path.read_bytes()).receipts)
+        return Receipts(tuple(_File.model_validate_json(path.read_bytes()).receipts))
     except OSError as error:
         raise _unreadable(path, str(error.strerror)) from error
     except ValidationError as error:
@@ -178,19 +188,19 @@ def _unreadable(path: Path, reason: str) -> AdvisorError:
     )
 
 
-def remember(starts: Iterable[Receipt | None], known: Sequence[Receipt]) -> int:
+def remember(starts: Iterable[Receipt | None], known: Receipts) -> int:
     """Add starts to the `known` ones and write them all, whole or not at all; how many were new.
 
     Raises:
         StoreError: the data folder cannot be written.
     """
-    have = set(known)
+    have = set(known.starts)
     new = [start for start in dict.fromkeys(starts) if start is not None and start not in have]
     if not new:
         return 0
     path = home_dir() / FILE_NAME
     scratch = path.with_name(f"{FILE_NAME}.{os.getpid()}.tmp")
-    content = _File(receipts=[*known, *new][-_MOST:])
+    content = _File(receipts=[*known.starts, *new][-_MOST:])
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         scratch.write_text(

@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from advisor.config import Memory, Rejected, Request, Setup
+from advisor.calibration import Judged, judged
+from advisor.config import Rejected, Request, Setup
 from advisor.engines.rules import apply
-from advisor.memory import account
 from advisor.options import check_options, engines_for, formats_for, is_last_resort, kv_pairs_for
-from advisor.risk import oom_probability
+from advisor.receipts import NO_RECEIPTS, Receipts
 from advisor.setups import setup_for
 from knowledge.catalog import Catalog
 from knowledge.errors import UnknownNameError, UnsupportedError, UsageError
@@ -43,11 +43,14 @@ class Search:
     rejected: tuple[Rejected, ...]
 
 
-def candidates(request: Request, catalog: Catalog, files: RealModel | None = None) -> Search:
+def candidates(
+    request: Request, catalog: Catalog, files: RealModel | None = None, receipts: Receipts = NO_RECEIPTS
+) -> Search:
     """Configurations that satisfy `request` and fit: every sensible one of a named model, few of each else.
 
-    `files` is the model itself, where it was read from its files. Setups are within `request.max_oom` and
-    forbidden by no rule; a named model yields at most about 60, the whole catalog at most about 1,500.
+    `files` is the model itself, where it was read from its files; `receipts` of the user's own starts correct
+    what is estimated. Setups are within `request.max_oom` and forbidden by no rule; a named model yields at
+    most about 60, the whole catalog at most about 1,500.
 
     Raises:
         UnknownNameError: the GPU or model is not in the catalog.
@@ -61,7 +64,7 @@ def candidates(request: Request, catalog: Catalog, files: RealModel | None = Non
         raise UsageError(f"the memory of {gpu.name} is not known", "give it with --vram")
     check_options(request)
     named = request.model is not None
-    search = _Search(request, gpu, catalog, files, thorough=named)
+    search = _Search(request, gpu, catalog, files, receipts, thorough=named)
     for model in _models(request, catalog) if files is None else (files.model,):
         if model.max_context and request.ctx > model.max_context:
             reason = f"{model.name} takes at most {format_tokens(model.max_context)} tokens of context"
@@ -85,10 +88,17 @@ class _Search:
     """One request's enumeration under way."""
 
     def __init__(
-        self, request: Request, gpu: Gpu, catalog: Catalog, files: RealModel | None, *, thorough: bool
+        self,
+        request: Request,
+        gpu: Gpu,
+        catalog: Catalog,
+        files: RealModel | None,
+        receipts: Receipts,
+        *,
+        thorough: bool,
     ) -> None:
         self.request, self.gpu, self.catalog, self.thorough = request, gpu, catalog, thorough
-        self.files = files
+        self.files, self.receipts = files, receipts
         self.setups: list[Setup] = []
         self.rejected: list[Rejected] = []
         self.vram_gib = request.vram or gpu.memory_gib or 0.0
@@ -162,7 +172,7 @@ class _Search:
     def _base(self, engine: str, model: ModelSpec, quant: Quant) -> Setup:
         """The configuration before its open choices, with room for the asked users and no more."""
         asked = self.request
-        setup = setup_for(asked, engine, model, quant, self.gpu, self.catalog, self.files)
+        setup = setup_for(asked, engine, model, quant, self.gpu, self.catalog, self.files, self.receipts)
         if engine == "llama.cpp":
             parallel = asked.parallel or asked.concurrency
             unified = asked.kv_unified if asked.kv_unified is not None else (parallel > 1 or None)
@@ -180,7 +190,7 @@ class _Search:
         if setup.launch.n_cpu_moe and not setup.model.is_moe:
             return f"{setup.model.name} has no experts to keep on the CPU"
         try:
-            shortage = self._shortage(setup, account(setup))
+            shortage = self._shortage(judged(setup))
         except UnsupportedError as error:
             return str(error)
         if shortage:
@@ -196,12 +206,12 @@ class _Search:
         room = self.vram_gib * MIB_PER_GIB
         return f"weights of {format_mib(body)} in {format_mib(room)}" if body > room else ""
 
-    def _shortage(self, setup: Setup, memory: Memory) -> str:
-        if memory.total_mib > memory.available_mib:
+    def _shortage(self, found: Judged) -> str:
+        memory, risk = found.memory, found.risk.full
+        if memory.total_mib > memory.available_mib and not found.fits:
             return f"needs {format_mib(memory.total_mib)} of {format_mib(memory.available_mib)}"
         if self.request.ram is not None and memory.host_mib > self.request.ram * MIB_PER_GIB * _HOST_SHARE:
             return f"needs {format_mib(memory.host_mib)} of {self.request.ram:g} GiB RAM"
-        risk = oom_probability(setup, memory)
         if risk > self.request.max_oom:
             return f"{risk:.0%} risk of running out of memory, above {self.request.max_oom:.0%}"
         return ""

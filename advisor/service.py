@@ -16,6 +16,7 @@ from advisor.config import Caution, Evidence, Prediction, Recommendation, Setup
 from advisor.estimate import predict_setup, predict_setups
 from advisor.options import check_options, engines_for
 from advisor.rank import rank
+from advisor.receipts import own_receipts
 from advisor.search import candidates
 from advisor.setups import setup_for
 from knowledge.catalog import Catalog, default_catalog
@@ -54,7 +55,7 @@ def recommend(**options: Unpack[Options]) -> Recommendation:
         raise UsageError(
             f"{asked.quant.name} is a size of its own, no format to search with", "try: advisor predict"
         )
-    found = candidates(asked.request, catalog, asked.files)
+    found = candidates(asked.request, catalog, asked.files, own_receipts())
     figures = predict_setups(found.setups)
     ranked, left_out = rank(zip(found.setups, figures, strict=True), asked.request, catalog)
     predictions = [answer(item.setup, item.figures, catalog, asked.label) for item in ranked]
@@ -97,7 +98,7 @@ def exact_setup(asked: Asked, catalog: Catalog) -> Setup:
         readers = [name for name in quant.engines if name in ("llama.cpp", "vllm")]
         hint = f"use --engine {readers[0]}" if readers else "write another --quant"
         raise UnsupportedError(f"{' and '.join(engines)} on {gpu.name} cannot run {quant.name}", hint)
-    return setup_for(asked.request, engine, model, quant, gpu, catalog, asked.files)
+    return setup_for(asked.request, engine, model, quant, gpu, catalog, asked.files, own_receipts())
 
 
 def with_evidence(

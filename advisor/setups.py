@@ -9,9 +9,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from advisor.calibration import calibrated
 from advisor.config import Host, LaunchConfig, Request, Setup
 from advisor.memory.state import layer_states
 from advisor.memory.vllm import sequences
+from advisor.receipts import NO_RECEIPTS, Receipts
 from knowledge.catalog import Catalog
 from knowledge.schema import Gpu, ModelSpec, Quant
 from knowledge.units import BYTES_PER_GIB
@@ -49,6 +51,7 @@ def setup_for(
     gpu: Gpu,
     catalog: Catalog,
     files: RealModel | None = None,
+    receipts: Receipts = NO_RECEIPTS,
 ) -> Setup:
     """The configuration that `request` describes for these names; `request.vram` or the card's own memory.
 
@@ -56,7 +59,7 @@ def setup_for(
     another format than theirs is computed from the same shape.
 
     Open choices: f16 cache, all layers on the device, llama.cpp's automatic slots, and for vLLM tensors split
-    over every device asked for.
+    over every device asked for. `receipts` of the user's own starts correct what is estimated.
 
     Raises:
         UsageError: a stated file size that cannot be this model in this format.
@@ -106,7 +109,7 @@ def setup_for(
     else:
         weights = own.weights.with_drafts() if request.spec == "mtp" else own.weights
     setup = Setup(launch, model, quant, weights, gpu, host)
-    return _with_sequences(setup) if engine == "vllm" else setup
+    return calibrated(_with_sequences(setup) if engine == "vllm" else setup, receipts, catalog)
 
 
 def _with_sequences(setup: Setup) -> Setup:

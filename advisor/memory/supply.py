@@ -72,6 +72,11 @@ def taken_mib(setup: Setup) -> float:
 
 
 def free_mib(setup: Setup, gib: float | None = None) -> float:
-    """MiB that the engine can have on one device of `gib` (else of the launch's memory) before it starts."""
+    """MiB that the engine can have on one device of `gib` (else of the launch's memory) before it starts.
+
+    As a start on such a card has logged it, where one has, else estimated.
+    """
+    if setup.host.free_mib is not None and gib in {None, setup.launch.vram_gib}:
+        return setup.host.free_mib
     total = (setup.launch.vram_gib if gib is None else gib) * MIB_PER_GIB
     return max(0.0, total * usable_fraction(setup) - taken_mib(setup))

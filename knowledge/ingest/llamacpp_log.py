@@ -182,6 +182,11 @@ class LlamaCppLog:
         else:
             self._now.add(kind, match[1], float(match[3]))
 
+    def _old_buffer(self, match: Match) -> None:
+        """Weights in the spelling of before December 2024."""
+        if self._own:
+            self._now.add("model", match[1], float(match[2]))
+
     def _kv(self, match: Match) -> None:
         if not self._own:
             return
@@ -257,11 +262,11 @@ class LlamaCppLog:
         if size is not None and start.outcome != "oom":
             mib = float(size) if "." in size else float(size) / 1024**2
             start.figures.setdefault("asked_mib", mib)
-        start.fail("oom", match.string, self._line)
+        start.fail("oom", match.string[match.start() :], self._line)
 
     def _error(self, match: Match) -> None:
         if self._now.outcome != "oom":
-            self._now.fail("error", match.string, self._line)
+            self._now.fail("error", match[0], self._line)
 
     def _ready(self, match: Match) -> None:
         del match

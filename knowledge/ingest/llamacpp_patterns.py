@@ -56,6 +56,7 @@ PATTERNS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
             r"ggml_metal\w*: (?:GPU name|picking default device|found device): +(?:MTL\d+ \()?([^()]+)",
         ),
         ("available", r"\b([A-Za-z]+\d+) ?: (.+) \((\d+) MiB, (\d+) MiB free\)"),
+        ("old_buffer", r"llm_load_tensors: +(\S+) +buffer size += +" + _MIB),
         ("buffer", r"(\S+) +(model|KV|RS|compute|output) +buffer size += +" + _MIB),
         ("kv", _CACHE),
         (

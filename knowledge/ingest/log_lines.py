@@ -10,7 +10,7 @@ import io
 import re
 from collections.abc import Iterator
 
-from knowledge.ingest import llamacpp_patterns, vllm_log
+from knowledge.ingest import llamacpp_patterns, vllm_patterns
 from knowledge.ingest.streams import Digesting
 
 _LONGEST = 1 << 16
@@ -20,7 +20,7 @@ _DATE = re.compile(r"\b(20\d\d-[01]\d-[0-3]\d)[T ]\d\d:\d\d")
 _WORTH = re.compile(
     r"buffer|MiB|GiB|GB|general\.name|print_info|llm_load_print_meta|llama_context|llama_new_context|llama_init"
     r"|build|offloaded|out of memory|OutOf|vLLM|engine|args|device|Device|Metal|metal|tokens|blocks|model"
-    r"|listening|slots|startup|GPU|source=|Attention|Insufficient|Initializing"
+    r"|listening|slots|startup|GPU|source=|Attention|breakdown|Insufficient|Initializing"
 )
 """A line without any of these says nothing of a start: most of a server's log."""
 
@@ -28,7 +28,7 @@ _WORTH = re.compile(
 def is_log(head: bytes) -> bool:
     """Whether the start of a file is a start log of llama.cpp or vLLM."""
     text = _COLOURS.sub("", head.decode(_encoding(head), "replace"))
-    return bool(llamacpp_patterns.SIGNS.search(text) or vllm_log.SIGNS.search(text))
+    return bool(llamacpp_patterns.SIGNS.search(text) or vllm_patterns.SIGNS.search(text))
 
 
 def is_binary(head: bytes) -> bool:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from knowledge.catalog import Catalog
 from knowledge.errors import UsageError
-from knowledge.ingest import csv_rows, llamacpp_patterns, vllm_log
+from knowledge.ingest import csv_rows, llamacpp_patterns, vllm_patterns
 from knowledge.ingest.csv_rows import Chunk, Record
 from knowledge.ingest.llamacpp_log import LlamaCppLog
 from knowledge.ingest.log_lines import date_of, is_binary, lines_of
@@ -86,7 +86,7 @@ class LogSource:
 
 def _reader_for(text: str) -> type[LlamaCppLog | VllmLog] | None:
     """Whose line this is beyond doubt."""
-    if vllm_log.SIGNS.search(text):
+    if vllm_patterns.SIGNS.search(text):
         return VllmLog
     return LlamaCppLog if llamacpp_patterns.SIGNS.search(text) else None
 

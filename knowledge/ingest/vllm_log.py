@@ -10,63 +10,10 @@ import re
 from collections.abc import Callable, Iterator
 
 from knowledge.ingest.log_start import Device, Start
+from knowledge.ingest.vllm_patterns import ARGUMENT, ASKED, CAPACITY, PATTERNS
 from knowledge.units import MIB_PER_GIB
 
 Match = re.Match[str]
-
-SIGNS = re.compile(
-    r"vLLM API server version|Initializing an? (?:V\d )?LLM engine \(v|non-default args: \{"
-    r"|vllm\.entrypoints|GPU KV cache size: [\d,]+ tokens|Model loading took [\d.]+ Gi?B"
-    r"|Available KV cache memory: -?[\d.]+ GiB"
-)
-"""What no other program's log has."""
-
-_GIB = r"(-?\d+(?:\.\d+)?) ?Gi?B"
-_ARGUMENT = re.compile(
-    r"\b'?(model|model_tag|max_seq_len|max_model_len|tensor_parallel_size|pipeline_parallel_size|quantization"
-    r"|kv_cache_dtype|gpu_memory_utilization|max_num_seqs|max_num_batched_tokens|enforce_eager|dtype"
-    r"|enable_prefix_caching|speculative_config)'?[=:] ?"
-    r"(?:'([^']*)'|\"([^\"]*)\"|(\{[^}]*\}?|\w+\([^)]*\)?|[^\s,)}]+))"
-)
-_OLD_PARTS = (
-    r"model weights take ([\d.]+)GiB; non_torch_memory takes ([\d.]+)GiB; PyTorch activation peak memory "
-    r"takes ([\d.]+)GiB; the rest of the memory reserved for KV Cache is (-?[\d.]+)GiB"
-)
-_ACTUAL = (
-    r"Actual usage is ([\d.]+) GiB for weight, ([\d.]+) GiB for peak activation, ([\d.]+) GiB for non-torch "
-    r"memory, and ([\d.]+) GiB for CUDAGraph memory"
-)
-_OOM = (
-    r"(?:torch\.(?:cuda\.)?OutOfMemoryError|(?:CUDA|HIP) out of memory|No available memory for the cache "
-    r"blocks|is larger than the maximum number of tokens that can be stored in KV cache).*"
-)
-_PATTERNS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
-    (name, re.compile(pattern))
-    for name, pattern in (
-        ("server", r"vLLM API server version v?(\S+)"),
-        ("engine", r"Initializing an? (?:V\d )?LLM engine \(v([^)\s]+)\) with config: (.*)"),
-        ("arguments", r"non-default args: (.*)|\bargs: Namespace\((.*)"),
-        ("device_name", r"device_name=([A-Za-z0-9_-]+?)(?:\.json|,|\b)"),
-        ("listed", r"\bGPU \d+: ([A-Z][\w ()-]+?)(?: \(UUID.*)?$"),
-        ("old_profile", r"total_gpu_memory \(([\d.]+)GiB\) x gpu_memory_utilization \(([\d.]+)\)"),
-        ("old_parts", _OLD_PARTS),
-        ("actual", _ACTUAL),
-        ("free", r"Free memory on device (?:\S+ )?\(([\d.]+)/([\d.]+) GiB\) on startup(.*)"),
-        ("weights", r"(?:Model loading took|Loading model weights took) " + _GIB),
-        ("available", r"Available KV cache memory: " + _GIB),
-        ("tokens", r"GPU KV cache size: ([\d,]+) tokens"),
-        ("blocks", r"# (?:GPU|cuda) blocks: (\d+)"),
-        ("concurrency", r"Maximum concurrency for ([\d,]+) tokens per request: ([\d.]+)x"),
-        ("graphs", r"Graph capturing finished in .*?took " + _GIB),
-        ("attention", r"larger than the available KV cache memory \((-?[\d.]+) ?GiB\)"),
-        ("longest", r"estimated maximum model length is (\d+)"),
-        ("oom", _OOM),
-        ("ready", r"Application startup complete|init engine \(profile|Uvicorn running on|Starting vLLM API"),
-        ("error", r"Engine core initialization failed|EngineCore failed to start|Engine process failed"),
-    )
-)
-_CAPACITY = re.compile(r"GPU \d+ has a total capacity of ([\d.]+) GiB")
-_ASKED = re.compile(r"Tried to allocate ([\d.]+) (GiB|MiB)")
 
 
 class VllmLog:
@@ -83,7 +30,7 @@ class VllmLog:
     def feed(self, line: int, text: str) -> Iterator[Start]:
         """Take one line; some lines say several things."""
         self._line = line
-        for name, pattern in _PATTERNS:
+        for name, pattern in PATTERNS:
             match = pattern.search(text)
             if match:
                 handle: Callable[[Match], None] = getattr(self, f"_{name}")
@@ -123,7 +70,7 @@ class VllmLog:
 
     def _engine(self, match: Match) -> None:
         start = self._start
-        if start is not None and (start.figures or start.outcome or "ctx_limit" in start.cells):
+        if start is not None and (start.figures or start.outcome):
             self._finish()
         self._now.cells["engine_version"] = match[1]
         self._take_arguments(match[2], resolved=True)
@@ -136,7 +83,7 @@ class VllmLog:
         start = self._now
         if "speculative_config=None" not in text and re.search(r"speculative_config'?[=:] ?\S", text):
             start.cells["spec_decode"] = "mtp" if re.search(r"mtp", text, re.IGNORECASE) else "draft"
-        for match in _ARGUMENT.finditer(text):
+        for match in ARGUMENT.finditer(text):
             key, value = match[1], match[2] or match[3] or match[4] or ""
             if key in {"model", "model_tag"}:
                 start.names.extend([value] if value and value not in start.names else [])
@@ -166,6 +113,12 @@ class VllmLog:
         self._mib("non_torch_mib", match[2])
         self._mib("activation_mib", match[3])
         self._mib("kv_mib", match[4], "kv")
+
+    def _old_results(self, match: Match) -> None:
+        self._total(match[1])
+        self._mib("non_torch_mib", match[2])
+        self._mib("kv_mib", match[3], "kv")
+        self._now.flags.setdefault("gpu_memory_utilization", match[4])
 
     def _actual(self, match: Match) -> None:
         self._mib("model_mib", match[1], "model")
@@ -205,16 +158,16 @@ class VllmLog:
 
     def _attention(self, match: Match) -> None:
         self._mib("kv_mib", match[1], "kv")
-        self._now.fail("oom", match.string, self._line)
+        self._now.fail("oom", match.string[match.start() :], self._line)
 
     def _longest(self, match: Match) -> None:
         self._now.figures.setdefault("longest_tokens", float(match[1]))
-        self._now.fail("oom", match.string, self._line)
+        self._now.fail("oom", match.string[match.start() :], self._line)
 
     def _oom(self, match: Match) -> None:
-        if capacity := _CAPACITY.search(match.string):
+        if capacity := CAPACITY.search(match.string):
             self._total(capacity[1])
-        asked = _ASKED.search(match.string)
+        asked = ASKED.search(match.string)
         if asked and self._now.outcome != "oom":
             mib = float(asked[1]) * (MIB_PER_GIB if asked[2] == "GiB" else 1)
             self._now.figures.setdefault("asked_mib", round(mib, 2))
@@ -231,7 +184,7 @@ class VllmLog:
 
     def _error(self, match: Match) -> None:
         if self._now.outcome != "oom":
-            self._now.fail("error", match.string, self._line)
+            self._now.fail("error", match[0], self._line)
 
 
 def _take_setting(start: Start, key: str, value: str) -> None:
@@ -242,7 +195,8 @@ def _take_setting(start: Start, key: str, value: str) -> None:
     elif key == "kv_cache_dtype":
         start.cells["kv_type_k"] = start.cells["kv_type_v"] = value
     elif key in {"quantization", "dtype"}:
-        start.flags.setdefault(f"_{key}", value)
+        if value != "auto":
+            start.flags[f"_{key}"] = value  # the engine's own word comes after what was asked for
     elif key in {"enforce_eager", "enable_prefix_caching"}:
         start.flags[key] = "1" if value == "True" else "0"
     elif re.fullmatch(r"\d+(?:\.\d+)?", value):
