@@ -78,7 +78,7 @@ PATTERNS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
         ("oom", _OUT_OF_MEMORY),
         ("oom", r"failed to allocate (?:compute|buffer for kv|memory for kv)"),
         ("error", r"error loading model: .+|failed to load model\b.*|unable to load model.*"),
-        ("ready", r"server is listening on|all slots are idle|main: model loaded"),
+        ("ready", r"server is listening on|main: model loaded"),
     )
 )
 """Whom a line concerns (`LlamaCppLog._<name>`), in the order of trying: the first that matches has it."""
