@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from advisor.service import evaluate, predict, recommend, train
+    from advisor.service import evaluate, limits, predict, recommend, train
 
-__all__ = ["evaluate", "predict", "recommend", "train"]
+__all__ = ["evaluate", "limits", "predict", "recommend", "train"]
 
 
 def __getattr__(name: str) -> object:

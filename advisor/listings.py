@@ -5,11 +5,11 @@ Shapes only: every one carries `schema_version` and names its entries. What they
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import ConfigDict
 
-from advisor.config import SCHEMA_VERSION, Answer
+from advisor.config import SCHEMA_VERSION, Answer, Interval, LaunchConfig, PredictedFigures
 from knowledge.schema import Flag, Gpu, ModelSpec, Quant, ReleaseNote
 
 
@@ -190,3 +190,80 @@ class Trained(Listing):
     """Whether predictions use the new model from now on."""
     note: str
     """Why the store is not the user's own, where it is not."""
+
+
+class Solved(Answer):
+    """A configuration that was found, with what it is launched by and what it gives.
+
+    Where nothing was found, `reason` says why and the figures are those of the smallest attempt.
+    """
+
+    model_config = ConfigDict(defer_build=True)
+
+    config: LaunchConfig
+    command: str
+    env: dict[str, str]
+    prediction: PredictedFigures
+    reason: str
+
+
+class ContextLimit(Solved):
+    """The longest context per user with one type of cache; `ctx` is null where not even the least fits."""
+
+    kv_type_k: str
+    kv_type_v: str
+    ctx: int | None
+    bounded_by: Literal["memory", "model", "rule"]
+
+
+class UserLimit(Solved):
+    """The most users at the asked context with one type of cache.
+
+    `bounded_by`: memory, the asked `min_tps`, a rule, or where the search ends.
+    """
+
+    kv_type_k: str
+    kv_type_v: str
+    users: int | None
+    bounded_by: Literal["memory", "speed", "rule", "search"]
+
+
+class SplitLimit(Solved):
+    """As much on the device as fits: layers, or layers whose experts stay on the host.
+
+    `whole_decode_tps` is the speed at a full context with all of it on such a card, were it large enough
+    (`whole_needs_gib`); `speed_kept` the share of it that the split has.
+    """
+
+    n_gpu_layers: int | None
+    n_cpu_moe: int | None
+    n_layers: int
+    host_mib: float
+    whole_decode_tps: Interval | None
+    whole_needs_gib: float
+    speed_kept: float | None
+
+
+class CardLimit(Answer):
+    """A card that holds the configuration."""
+
+    model_config = ConfigDict(defer_build=True)
+
+    gpu: str
+    memory_gib: float
+    bandwidth_gbps: float | None
+    prediction: PredictedFigures
+
+
+class Limited(Listing):
+    """The answer of `advisor limits`; without a GPU in the request only `cards` are there.
+
+    `split` is null where all of it fits on the device, or the engine splits nothing.
+    """
+
+    request: dict[str, Any]
+    contexts: list[ContextLimit]
+    users: list[UserLimit]
+    split: SplitLimit | None
+    cards: list[CardLimit]
+    notes: list[str]

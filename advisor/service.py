@@ -14,6 +14,7 @@ from advisor.answer import answer
 from advisor.asking import Asked, Options, check_context, own_format, settled_quant, understand
 from advisor.config import Caution, Evidence, Prediction, Recommendation, Setup
 from advisor.estimate import predict_setup, predict_setups
+from advisor.listings import Limited
 from advisor.options import check_options, engines_for
 from advisor.rank import rank
 from advisor.receipts import own_receipts
@@ -27,10 +28,12 @@ if TYPE_CHECKING:
     from advisor.lookup import flags, gpus, models, notes, observations, quants
 
 __all__ = [
-    "doctor", "evaluate", "flags", "gpus", "ingest", "models", "notes", "observations", "predict", "quants",
-    "recommend", "serve_page", "train",
+    "doctor", "evaluate", "flags", "gpus", "ingest", "limits", "models", "notes", "observations", "predict",
+    "quants", "recommend", "serve_page", "train",
 ]  # fmt: skip
 
+_ANY_CARD = "RTX 4090"
+"""Stands in where no card was named and none of its figures is answered with: it runs every engine."""
 _ROOMS = ("advisor.lookup", "advisor.learning")
 """Where the functions live that answer no question of a launch; they are fetched on first use."""
 
@@ -77,6 +80,33 @@ def predict(**options: Unpack[Options]) -> Prediction:
     setup = exact_setup(asked, catalog)
     prediction = answer(setup, predict_setup(setup), catalog, asked.label)
     return with_evidence([prediction], [setup], catalog)[0]
+
+
+def limits(**options: Unpack[Options]) -> Limited:
+    """How far one model in one format goes: context, users, split with the host, smallest card.
+
+    Without `gpu` the smallest cards alone. `ctx` is the context of users, split and cards; the longest one
+    is looked for. `min_tps` bounds the users.
+
+    Raises:
+        UsageError: as `predict`.
+    """
+    from advisor.bounds import Limits, notes_on  # noqa: PLC0415 - no other answer needs it
+
+    catalog, receipts = default_catalog(), own_receipts()
+    placed = options.get("gpu") is not None
+    asked = understand(options if placed else {**options, "gpu": _ANY_CARD}, catalog)
+    found = Limits(exact_setup(asked, catalog), asked, catalog, receipts)
+    contexts = found.contexts() if placed else []
+    split = found.split() if placed else None
+    return Limited(
+        request=asked.request.model_dump() | ({} if placed else {"gpu": None}),
+        contexts=contexts,
+        users=found.users() if placed else [],
+        split=split,
+        cards=found.cards(),
+        notes=notes_on(found, contexts, split),
+    )
 
 
 def exact_setup(asked: Asked, catalog: Catalog) -> Setup:

@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from advisor import listings
+from advisor.limit_tables import print_limits
 from advisor.render import console, print_json
 from knowledge.units import format_tokens, format_tps
 
@@ -247,4 +248,5 @@ _PRINTERS: dict[type[BaseModel], Callable[[Console, Any], None]] = {
     listings.Health: _health,
     listings.Trained: _trained,
     listings.Evaluated: _evaluated,
+    listings.Limited: print_limits,
 }

@@ -14,6 +14,7 @@ def register(app: typer.Typer) -> None:
     """Add the commands to the program."""
     app.command()(recommend)
     app.command()(predict)
+    app.command()(limits)
 
 
 @asking([*EXACT[:4], *RANKING, *EXACT[4:]])
@@ -50,3 +51,14 @@ def predict(*, as_json: AsJson = False, **options: Any) -> None:
         render.print_json(prediction)
     else:
         render.print_prediction(prediction)
+
+
+@asking([*EXACT[:4], "max_oom", "min_tps", *EXACT[4:]])
+def limits(*, as_json: AsJson = False, **options: Any) -> None:
+    """Find how far a model goes: longest context, most users, best split with RAM, smallest card.
+
+    Example: advisor limits --model qwen3.5-35b-a3b --quant Q4_K_M --gpu 3090 --ctx 64k
+    """
+    from advisor import service, tables  # noqa: PLC0415 - `--help` must not load them
+
+    tables.show(service.limits(**options), as_json=as_json)
