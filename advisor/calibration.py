@@ -180,7 +180,11 @@ def _knowledge(
     catalog: Catalog,
 ) -> _Knowledge:  # fmt: skip
     here = [item for item in receipts.starts if item.gpu == gpu and _same_memory(item, vram_gib)]
-    family = [item for item in measured_starts(receipts, catalog) if item.receipt.engine == engine]
+    family = [
+        item
+        for item in measured_starts(receipts, catalog)
+        if family_of(item.receipt.engine) == family_of(engine)
+    ]
     own = [item for item in family if item.receipt.model == model]
     same = [item for item in own if _format(item.receipt.quant) == _format(quant)]
     free = [
@@ -193,7 +197,10 @@ def _knowledge(
     compute = _scale([m.compute for m in own], [m.compute for m in family if m not in own])
     overhead = _scale([m.overhead for m in own], [m.overhead for m in family if m not in own])
     came_up, ran_out = _bounds(
-        [m for m in same if m.receipt in here and m.receipt.gpu_count == count], scale, compute, overhead
+        [m for m in same if m.placed and m.receipt in here and m.receipt.gpu_count == count],
+        scale,
+        compute,
+        overhead,
     )
     latest = [*free[-1:], *(m.receipt for m in (same or own or family)[-1:])]
     return _Knowledge(

@@ -32,6 +32,8 @@ class Measured:
     compute: float | None
     overhead: float | None
     estimate: Memory
+    placed: bool
+    """Whether the weights lay where the accounting puts them, so that its demand is the start's."""
 
 
 @lru_cache(maxsize=8)
@@ -56,9 +58,10 @@ def _compare(receipt: Receipt, catalog: Catalog) -> Measured | None:
         and receipt.n_cpu_moe is None
         and (receipt.ngl is None or receipt.ngl > setup.model.n_layers)
     )  # what was moved to the host is not told
-    measured = None if split else receipt.model_mib
     compute, overhead = (_vllm_ratios if paged else _llamacpp_ratios)(receipt, setup, memory)
-    return Measured(receipt, _ratio(measured, weights, _PLAUSIBLE), compute, overhead, memory)
+    ratio = None if split else _ratio(receipt.model_mib, weights, _PLAUSIBLE)
+    placed = not split and (ratio is not None or receipt.model_mib is None)
+    return Measured(receipt, ratio, compute, overhead, memory, placed)
 
 
 def _ratio(measured: float | None, estimated: float, bounds: tuple[float, float]) -> float | None:

@@ -560,3 +560,22 @@ def test_the_page_sees_new_receipts_without_a_restart(home):
     (home / FILE_NAME).write_text("x")
     with pytest.raises(AdvisorError):
         own_receipts()
+
+
+def test_what_llamacpp_moved_to_the_host_by_itself_is_no_full_offload():
+    (cells,), _ = read(LOGS / "llamacpp_b9400_5070ti_fit.log")
+    assert cells["offload"] == "partial"
+    assert "ngl" not in cells
+    assert "overhead_mib" not in figures(cells)  # the table before the start is a forecast
+    fitted = RECEIPT.model_copy(
+        update={"model_mib": 9804.59, "ngl": None, "offload": "partial", "ctx": 262144, "compute_mib": None}
+    )
+    calibrated_setup = calibrated(setup_of(), Receipts((fitted,)), default_catalog())
+    assert calibrated_setup.calibration.came_up_mib is None
+
+
+def test_starts_of_ollama_are_llamacpps_memory():
+    (cells,), _ = read(LOGS / "ollama_3060.log")
+    assert (cells["engine"], cells["observed_on"], cells["ubatch"]) == ("ollama", "2026-02-11", "512")
+    theirs = RECEIPT.model_copy(update={"engine": "ollama"})
+    assert calibrated(setup_of(), Receipts((theirs,)), default_catalog()).weights.basis == "given"

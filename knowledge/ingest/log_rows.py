@@ -19,6 +19,7 @@ from knowledge.names.quant import match_quant
 from knowledge.names.tokens import clean_name
 from knowledge.schema import Gpu, ModelSpec
 from knowledge.units import MIB_PER_GIB
+from knowledge.weights import weight_bytes
 
 _DRIVER_NOISE = re.compile(r"\s*\((?:RADV|AMD open-source|LLVM|radv|NV\w*)\b[^)]*\)", re.IGNORECASE)
 _STRIX_HALO = re.compile(r"gfx1151|strix_halo", re.IGNORECASE)
@@ -30,6 +31,8 @@ _VLLM_FORMATS = {
 }  # fmt: skip
 _VLLM_FLAGS = ("gpu_memory_utilization", "max_num_batched_tokens", "max_num_seqs")
 _UNQUANTIZED = {"torch.bfloat16": "BF16", "bfloat16": "BF16", "torch.float16": "FP16", "float16": "FP16"}
+_SPILL = 0.08
+"""Share of the weights beside the embeddings that must lie on the host to be called partial."""
 _PER_DEVICE = ("compute", "overhead")
 """Buffers that every device has of its own: the largest counts, where the others are shared out."""
 
@@ -83,6 +86,8 @@ def cells_of(start: Start, source: str, catalog: Catalog, said: Said) -> dict[st
     moved = _experts_on_host(start)
     if moved:
         cells["n_cpu_moe"] = str(moved)
+    elif cells.get("offload") == "full" and _spilled(start, model, cells["quant"], catalog):
+        cells |= {"offload": "partial", "ngl": ""}
     used = _used_mib(start, count)
     if used and start.outcome == "ok":
         cells["vram_used_gib"] = f"{used / MIB_PER_GIB:.4g}"
@@ -214,6 +219,21 @@ def _experts_on_host(start: Start) -> int:
     blocks = sorted(int(name.removeprefix("blk.")) for name in start.by_device.get("moved", {}))
     whole = blocks and blocks == list(range(blocks[0], blocks[-1] + 1)) and blocks[0] <= 3
     return blocks[-1] + 1 if whole and "other_tensors" not in start.flags else 0
+
+
+def _spilled(start: Start, model: ModelSpec, quant: str, catalog: Catalog) -> bool:
+    """Whether more of the weights lies on the host than the embeddings that always do.
+
+    Since December 2025 llama.cpp moves what does not fit by itself and still counts its layers as offloaded.
+    """
+    buffers = start.by_device.get("model", {})
+    host = sum(mib for name, mib in buffers.items() if is_host(name))
+    kind = match_quant(quant, catalog) if quant else None
+    if not host or kind is None:
+        return False
+    usual = weight_bytes(model, kind)
+    share = (usual.token_embd + usual.per_layer_embedding) / usual.total
+    return host / sum(buffers.values()) > share + _SPILL
 
 
 def _used_mib(start: Start, count: int) -> float:
