@@ -194,8 +194,11 @@ def _knowledge(
     ]
     weights = [item.weights for item in same if item.weights is not None]
     scale = weights[-1] if weights else None
-    compute = _scale([m.compute for m in own], [m.compute for m in family if m not in own])
-    overhead = _scale([m.overhead for m in own], [m.overhead for m in family if m not in own])
+    version = own[-1].receipt.engine_version if own else None
+    current = [item for item in own if item.receipt.engine_version == version]
+    others = [item for item in family if item not in own]
+    compute = _scale([m.compute for m in current], [m.compute for m in others])
+    overhead = _scale([m.overhead for m in current], [m.overhead for m in others])
     came_up, ran_out = _bounds(
         [m for m in same if m.placed and m.receipt in here and m.receipt.gpu_count == count],
         scale,
@@ -229,10 +232,14 @@ def _source(receipt: Receipt) -> str:
 
 
 def _scale(own: Sequence[float | None], others: Sequence[float | None]) -> float:
-    """The latest own ratio; else the others' geometric mean, drawn towards 1 while they are few."""
+    """The largest own ratio; else the others' geometric mean, drawn towards 1 while they are few.
+
+    The error of a buffer can grow with the context, and one scale serves all contexts: the largest is the
+    safe one.
+    """
     mine = [ratio for ratio in own if ratio is not None]
     if mine:
-        return mine[-1]
+        return max(mine)
     theirs = [math.log(ratio) for ratio in others if ratio is not None]
     return math.exp(fmean(theirs) * len(theirs) / (len(theirs) + _STRANGERS)) if theirs else 1.0
 

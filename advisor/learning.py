@@ -24,6 +24,8 @@ from knowledge.paths import app_path, home_dir, store_path
 _CATALOG_FILES = ("gpus", "models", "quants", "flags", "release_notes", "rules", "quality")
 
 
+_LOCK_SECONDS = 10.0
+"""How long an ingestion waits for another one to have noted its starts."""
 Files = Sequence[Path | str] | Path | str
 """One file or several."""
 
@@ -47,12 +49,16 @@ def ingest(
     """
     from knowledge.ingest.files import ingest_files  # noqa: PLC0415 - duckdb is loaded only when it is needed
     from knowledge.ingest.opening import reading  # noqa: PLC0415 - as above
+    from knowledge.store.lock import writer_lock  # noqa: PLC0415 - as above
 
     way = reading(file_format, gpu, model)
-    known = own_receipts()
+    own_receipts()  # damaged ones are said before anything is done
     report = ingest_files(_several(files), dry_run=dry_run, way=way)
     starts = [receipt_of(item.row, item.names) for item in report.receipts]
-    kept = 0 if dry_run else remember(starts, known)
+    kept = 0
+    if starts and not dry_run:
+        with writer_lock(home_dir(), wait_seconds=_LOCK_SECONDS):
+            kept = remember(starts, own_receipts())
     return Ingested(
         read=report.read,
         added=report.added,

@@ -115,7 +115,12 @@ def receipt_of(row: Observation, names: _Names) -> Receipt | None:
     if row.outcome == "error" or names.gpu is None or names.model is None:
         return None
     stated = {name: float(value) for name, value in _FIGURE.findall(row.notes)}
-    figures = {name: value for name in _FIGURES if (value := stated.get(name)) is not None}
+    # a budget below zero tells something; a buffer of nothing does not
+    figures = {
+        name: stated[name]
+        for name in _FIGURES
+        if stated.get(name, 0) > 0 or (name == "kv_mib" and name in stated)
+    }
     flags: dict[str, str] = dict(_FLAG.findall(row.flags))
     return Receipt.model_validate(
         {
@@ -136,7 +141,7 @@ def receipt_of(row: Observation, names: _Names) -> Receipt | None:
             "flash_attn": row.flash_attn,
             "batch": row.batch,
             "ubatch": row.ubatch,
-            "parallel": flags.get("np") or None,
+            "parallel": _count(flags.get("np")),
             "kv_unified": "kvu" in flags,
             "ngl": row.ngl,
             "n_cpu_moe": row.n_cpu_moe,
@@ -144,13 +149,24 @@ def receipt_of(row: Observation, names: _Names) -> Receipt | None:
             "tensor_parallel": row.tp,
             "spec_decode": row.spec_decode,
             "projector": "mmproj" in flags,
-            "gpu_memory_utilization": flags.get("gpu-memory-utilization") or None,
-            "max_num_seqs": flags.get("max-num-seqs") or None,
-            "max_num_batched_tokens": flags.get("max-num-batched-tokens") or None,
+            "gpu_memory_utilization": _share(flags.get("gpu-memory-utilization")),
+            "max_num_seqs": _count(flags.get("max-num-seqs")),
+            "max_num_batched_tokens": _count(flags.get("max-num-batched-tokens")),
             "enforce_eager": "enforce-eager" in flags,
             **figures,
         }
     )
+
+
+def _count(text: str | None) -> int | None:
+    """A count from 1; None where the log says none, or nonsense."""
+    return int(text) if text and text.isdecimal() and int(text) else None
+
+
+def _share(text: str | None) -> float | None:
+    """A share above 0 and up to 1; None where the log says none, or nonsense."""
+    share = float(text) if text and re.fullmatch(r"\d*\.?\d+", text) else 0.0
+    return share if 0 < share <= 1 else None
 
 
 def own_receipts() -> Receipts:

@@ -1,7 +1,11 @@
 """Limits: what is returned fits, the next step does not, and it is the one estimator that says so."""
 
 import json
+import os
 import re
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -280,3 +284,20 @@ def test_what_a_person_sees(capsys, arguments, shown):
 def test_mistakes_are_named(options, said):
     with pytest.raises(UsageError, match=said):
         advisor.limits(**options)
+
+
+def test_the_command_loads_nothing_heavy(home):
+    code = (
+        "import sys; from advisor.cli import main\n"
+        "code = main('limits -m qwen3.5-9b -q Q4_K_M -g 3090 --json'.split())\n"
+        "heavy = {'duckdb', 'pandas', 'pyarrow', 'scipy', 'sklearn', 'streamlit', 'huggingface_hub'}\n"
+        "sys.exit(code or str(heavy & set(sys.modules)) if heavy & set(sys.modules) else code)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"PYTHONPATH": str(Path(advisor.__file__).parents[1])},
+    )
+    assert (done.returncode, done.stderr) == (0, "")

@@ -15,11 +15,13 @@ from advisor import service
 from advisor.asking import understand
 from advisor.calibration import calibrated, judged
 from advisor.cli import main
-from advisor.receipts import FILE_NAME, Receipt, Receipts, own_receipts
+from advisor.receipts import FILE_NAME, Receipt, Receipts, own_receipts, receipt_of
 from advisor.setups import setup_for
 from knowledge.catalog import default_catalog
 from knowledge.errors import AdvisorError, UsageError
 from knowledge.ingest.opening import open_source, reading
+from knowledge.ingest.resolving import Resolver
+from knowledge.ingest.validation import validate
 
 LOGS = Path(__file__).parent / "data" / "logs"
 NAMES = sorted(path.name for path in LOGS.glob("*.log"))
@@ -308,6 +310,9 @@ def test_whatever_is_lost_of_a_log_nothing_is_invented(tmp_path, name, data):
     rows, rejects = read(path, file_format="log", gpu="4090 48gb", model="qwen3.6-27b")
     assert rows or rejects
     printed = [float(number) for number in NUMBER.findall(left.replace(",", ""))]
+    good, _ = validate(rows)
+    for _, row in good:
+        receipt_of(row, Resolver(default_catalog()).resolve(row))
     for cells in rows:
         for key in ("ctx_limit", "ubatch", "weights_gib", "params_b"):
             if key in cells:
@@ -579,3 +584,50 @@ def test_starts_of_ollama_are_llamacpps_memory():
     assert (cells["engine"], cells["observed_on"], cells["ubatch"]) == ("ollama", "2026-02-11", "512")
     theirs = RECEIPT.model_copy(update={"engine": "ollama"})
     assert calibrated(setup_of(), Receipts((theirs,)), default_catalog()).weights.basis == "given"
+
+
+def test_of_several_starts_of_one_version_the_largest_buffer_error_counts_and_of_an_older_one_none():
+    def scale(*starts):
+        return calibrated(setup_of(), Receipts(starts), default_catalog()).calibration.compute_scale
+
+    small, large = (RECEIPT.model_copy(update={"compute_mib": mib}) for mib in (400.0, 700.0))
+    assert scale(large, small) == scale(small, large) == scale(large)
+    newer = small.model_copy(update={"engine_version": "b9265"})
+    assert scale(large, newer) == scale(newer)
+    stranger = large.model_copy(update={"model": "Qwen/Qwen3.6-35B-A3B"})
+    assert 1.0 < scale(stranger) < scale(large)
+    assert scale(stranger) < scale(stranger, stranger.model_copy(update={"ctx": 65537}))
+
+
+def test_receipts_that_were_lost_come_back_with_the_same_log(home):
+    service.ingest(LOGS / "llamacpp_b8182_3090.log")
+    before = (home / FILE_NAME).read_bytes()
+    (home / FILE_NAME).unlink()  # as after a kill between the store and the receipts
+    report = service.ingest(LOGS / "llamacpp_b8182_3090.log")
+    assert (report.added, report.duplicates) == (0, 1)
+    assert (home / FILE_NAME).read_bytes() == before
+
+
+def test_the_same_start_with_more_memory_free_is_news_to_the_receipts(home, log):
+    service.ingest(LOGS / "llamacpp_b8182_3090.log")
+    service.ingest(log(text("llamacpp_b8182_3090.log").replace("23887 MiB free", "24111 MiB free")))
+    assert service.predict(**ASK).prediction.memory.available_mib == 24111
+
+
+def test_figures_that_make_no_sense_make_no_receipt_worse(log):
+    odd = text("llamacpp_b8182_3090.log").replace(
+        "CUDA0 model buffer size = 19804.59", "CUDA0 model buffer size = 0.00"
+    )
+    (cells,), _ = read(
+        log(odd.replace("n_seq_max     = 4", "n_seq_max     = 0").replace("4/1 seqs", "0/1 seqs"))
+    )
+    ((_, row),), _ = validate([cells])
+    receipt = receipt_of(row, Resolver(default_catalog()).resolve(row))
+    assert (receipt.model_mib, receipt.parallel) == (None, None)
+
+
+def test_what_a_csv_names_is_not_overridden(tmp_path):
+    runs = tmp_path / "runs.csv"
+    runs.write_text("source_url,model,gpu,decode_tps\nhttps://a.example,Qwen3.5-9B,RTX 3090,60\n")
+    with pytest.raises(UsageError, match="is CSV"):
+        read(runs, gpu="3090")

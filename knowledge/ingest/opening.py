@@ -72,8 +72,12 @@ def open_source(
     with open_stream(path, what) as (name, stream):
         if way.file_format == "log" or (way.file_format == "auto" and _looks_like_log(name, stream)):
             yield LogSource(name, stream, catalog or default_catalog(), way.said)
-        else:
-            yield CsvSource(name, stream)
+            return
+        if way.said != Said():
+            raise UsageError(
+                f"{name} is CSV, where every row names its GPU and model", "leave --gpu and --model out"
+            )
+        yield CsvSource(name, stream)
 
 
 def _looks_like_log(name: str, stream: Digesting) -> bool:
