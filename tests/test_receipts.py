@@ -631,3 +631,56 @@ def test_what_a_csv_names_is_not_overridden(tmp_path):
     runs.write_text("source_url,model,gpu,decode_tps\nhttps://a.example,Qwen3.5-9B,RTX 3090,60\n")
     with pytest.raises(UsageError, match="is CSV"):
         read(runs, gpu="3090")
+
+
+@pytest.mark.parametrize(
+    ("line", "gpu"),
+    [
+        (
+            "using device Vulkan0 (NVIDIA GeForce RTX 3090 (NVIDIA)) (0000:01:00.0) - 23887 MiB free",
+            "RTX 3090",
+        ),
+        (
+            "using device Vulkan0 (AMD Radeon RX 9070 XT (RADV GFX1201)) (0000:03:00.0) - 16000 MiB free",
+            "RX 9070 XT",
+        ),
+        (
+            "using device Vulkan0 (AMD Radeon RX 7900 XTX (AMD open-source driver)) - 24000 MiB free",
+            "RX 7900 XTX",
+        ),
+        ("using device Vulkan0 (Intel(R) Arc(tm) A770 Graphics (DG2)) - 15900 MiB free", "Arc A770"),
+        ("using device SYCL0 (Intel(R) Arc(TM) A770 Graphics) - 15473 MiB free", "Arc A770"),
+        ("using device CUDA0 (NVIDIA GB10) - 122000 MiB free", "DGX Spark (GB10)"),
+        ("using device CUDA0 (Tesla P40) - 24000 MiB free", "Tesla P40"),
+        ("using device Vulkan0 (Radeon 8060S Graphics (RADV GFX1151)) - 98000 MiB free", "Strix Halo"),
+        ("Device 0: AMD Radeon Graphics, gfx1151 (0x1151), VMM: no, Wave Size: 32", "Strix Halo"),
+        ("Device 0: AMD Radeon RX 7900 XTX, gfx1100 (0x1100), VMM: no, Wave Size: 32", "RX 7900 XTX"),
+        ("ggml_vulkan: 0 = AMD Radeon RX 6800 (RADV NAVI21) (radv) | uma: 0 | fp16: 1", "RX 6800"),
+    ],
+)
+def test_devices_are_known_by_what_their_drivers_call_them(log, line, gpu):
+    bare = re.sub(r".*(Device 0|using device).*\n", "", text("llamacpp_b8182_3090.log"))
+    (cells,), _ = read(log(bare.replace("llama_model_loader: loaded", f"{line}\nllama_model_loader: loaded")))
+    assert gpu in cells["gpu"]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "C:\\models\\Qwen3.5-35B-A3B-UD-Q4_K_XL.gguf",
+        "/root/.cache/llama.cpp/unsloth_Qwen3.5-35B-A3B-GGUF_Qwen3.5-35B-A3B-UD-Q4_K_XL.gguf",
+        "/h/models--unsloth--Qwen3.5-35B-A3B-GGUF/snapshots/12ab/Qwen3.5-35B-A3B-UD-Q4_K_XL.gguf",
+        "/m/Qwen3.5-35B-A3B-UD-Q4_K_XL-00001-of-00002.gguf",
+    ],
+)
+def test_models_are_known_by_their_files(log, path):
+    named = text("llamacpp_b8182_3090.log").replace("/models/Qwen3.5-35B-A3B-Q4_K_M.gguf", path)
+    (cells,), _ = read(log(named))
+    assert (cells["model"], cells["quant"]) == ("Qwen3.5-35B-A3B", "UD-Q4_K_XL")
+
+
+def test_a_snapshot_in_the_hubs_cache_names_its_repository(log):
+    path = "/root/.cache/huggingface/hub/models--Qwen--Qwen3.6-27B-FP8/snapshots/0123456789abcdef"
+    named = text("vllm_0.21_4090_48g.log").replace("'Qwen/Qwen3.6-27B-FP8'", f"'{path}'")
+    (cells,), _ = read(log(named), gpu="4090 48gb")
+    assert (cells["model"], cells["quant"]) == ("Qwen3.6-27B", "FP8")

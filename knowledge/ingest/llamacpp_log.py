@@ -154,7 +154,8 @@ class LlamaCppLog:
     def _listed(self, match: Match) -> None:
         """`Device 0: NVIDIA …, compute capability 8.6, …` of the CUDA and ROCm back ends."""
         key = ("ROCm" if ", gfx" in match[0] else "CUDA") + match[1]
-        device = self._device(key, match[2].strip())
+        unnamed = " gfx1151" if "gfx1151" in match[0] else ""  # a Strix Halo says `AMD Radeon Graphics`
+        device = self._device(key, match[2].strip() + unnamed)
         total = re.search(r"VRAM: (\d+) MiB", match.string)
         if total:
             device.total_mib = float(total[1])

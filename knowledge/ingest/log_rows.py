@@ -21,8 +21,11 @@ from knowledge.schema import Gpu, ModelSpec
 from knowledge.units import MIB_PER_GIB
 from knowledge.weights import weight_bytes
 
-_DRIVER_NOISE = re.compile(r"\s*\((?:RADV|AMD open-source|LLVM|radv|NV\w*)\b[^)]*\)", re.IGNORECASE)
+_DRIVER_NOISE = re.compile(
+    r"\s*\((?:[^()]*\b)?(?:RADV|NVIDIA|AMD|Intel|Mesa|LLVM|NAVI\d*|DG\d|driver)\b[^()]*\)", re.IGNORECASE
+)
 _STRIX_HALO = re.compile(r"gfx1151|strix_halo", re.IGNORECASE)
+_HUB_CACHE = re.compile(r"models--(?:[^/\\]+--)?([^/\\]+)[/\\]snapshots")
 _NOMINAL = 0.12
 """Drivers report less than a card is sold with; within this share it is that card's usual memory."""
 _VLLM_FORMATS = {
@@ -99,6 +102,12 @@ def _last_part(path: str) -> str:
     return re.split(r"[/\\]", path)[-1]
 
 
+def _names_in(path: str) -> list[str]:
+    """What a path calls the model: its last part, and the repository of a snapshot in the Hub's cache."""
+    repository = _HUB_CACHE.search(path)
+    return [*([repository[1]] if repository and "." not in _last_part(path) else []), _last_part(path)]
+
+
 def _devices(start: Start) -> dict[str, Device]:
     """The accelerators that the start used: as it says, else those that got weights, else all it lists."""
     listed = {name: device for name, device in start.devices.items() if not is_host(name)}
@@ -111,7 +120,7 @@ def _devices(start: Start) -> dict[str, Device]:
 
 def _model(start: Start, catalog: Catalog, said: Said) -> tuple[ModelSpec, str]:
     """The catalog's model and what the log calls it."""
-    words = [_last_part(name) for name in start.names]
+    words = [word for name in start.names for word in _names_in(name)]
     if said.model is not None:
         return said.model, words[0] if words else said.model_text
     params = start.cells.get("params_b")
