@@ -34,7 +34,8 @@ It was fitted on strangers' machines, whose drivers and displays are unknown; th
 _ROUNDING_MIB = 1.0
 """Two accountings of one launch may differ by as much."""
 _RAN_OUT, _CAME_UP = 0.9, 0.05
-"""Risk at least, from the demand of an own start that ran out on; at most, up to that of one that came up."""
+"""Risk at least, with no more room than an own start that ran out; at most, with no less than one that came
+up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,15 +65,17 @@ def calibrated(setup: Setup, receipts: Receipts, catalog: Catalog) -> Setup:
         "" if scale is None else "weights",
         "" if known.compute_scale == 1.0 else "buffers",
     ]
-    if not any(said) and known.came_up_mib is None and known.ran_out_mib is None:
+    bounds = _Bounds() if stated else known.bounds
+    if not any(said) and bounds == _Bounds():
         return setup
     certainty = (1.0 if free is None else _FREE_KNOWN) * (_BUFFERS_KNOWN if known.buffers_known else 1.0)
     calibration = Calibration(
         compute_scale=known.compute_scale,
         overhead_scale=known.overhead_scale,
         certainty=certainty,
-        came_up_mib=None if stated else known.came_up_mib,
-        ran_out_mib=None if stated else known.ran_out_mib,
+        came_up_room_mib=bounds.came_up,
+        ran_out_room_mib=bounds.ran_out,
+        gave_out_room_mib=bounds.gave_out,
         parts=tuple(part for part in said if part),
         source=known.source,
     )
@@ -97,9 +100,12 @@ def judged(setup: Setup) -> Judged:
         return Judged(memory, risk, fits(risk.full, memory))
     spread = spreads()[family_of(setup.launch.engine)]
     risk = risk_of(setup, memory, replace(spread, fixed_mib=spread.fixed_mib * own.certainty))
-    if _ran_out(own, memory):
+    room = memory.available_mib - memory.total_mib
+    if _within(room, own.ran_out_room_mib):
         return Judged(memory, Risk(max(risk.start, _RAN_OUT), max(risk.full, _RAN_OUT)), fits=False)
-    spare = -math.inf if own.came_up_mib is None else own.came_up_mib + _ROUNDING_MIB - memory.total_mib
+    if _within(room, own.gave_out_room_mib):
+        return Judged(memory, Risk(risk.start, max(risk.full, _RAN_OUT)), fits=False)
+    spare = -math.inf if own.came_up_room_mib is None else room + _ROUNDING_MIB - own.came_up_room_mib
     if spare >= 0:
         risk = Risk(min(risk.start, _CAME_UP), risk.full)
     # what comes up may still run out once its context is full
@@ -136,16 +142,17 @@ def own_words(setup: Setup) -> str:
 
 
 def own_warning(setup: Setup, memory: Memory) -> str:
-    """That a start of the user's own of this size or less ran out of memory; empty where none did."""
+    """That a start of the user's own with as much room ran out of memory; empty where none did."""
     own = setup.calibration
-    if own is None or own.ran_out_mib is None or not _ran_out(own, memory):
+    room = memory.available_mib - memory.total_mib
+    if own is None or not (_within(room, own.ran_out_room_mib) or _within(room, own.gave_out_room_mib)):
         return ""
-    return f"your own start of this model ran out of memory at {format_mib(own.ran_out_mib)}"
+    return f"your own start of this model, with no less room than this, ran out of memory ({own.source})"
 
 
-def _ran_out(own: Calibration, memory: Memory) -> bool:
-    """Whether an own start of this demand or less has run out of memory."""
-    return own.ran_out_mib is not None and memory.total_mib >= own.ran_out_mib - _ROUNDING_MIB
+def _within(room_mib: float, failed_mib: float | None) -> bool:
+    """Whether a configuration has no more room than an own start that failed."""
+    return failed_mib is not None and room_mib <= failed_mib + _ROUNDING_MIB
 
 
 def _rescaled(part: GpuMemory, own: Calibration) -> dict[str, float]:
@@ -161,6 +168,15 @@ def _scaled(weights: WeightBytes, scale: float) -> WeightBytes:
 
 
 @dataclass(frozen=True, slots=True)
+class _Bounds:
+    """MiB that the accounting leaves free, of the own starts that mark what goes."""
+
+    came_up: float | None = None
+    ran_out: float | None = None
+    gave_out: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class _Knowledge:
     """What receipts say of one model and format on one card, whatever the rest of the launch."""
 
@@ -169,8 +185,7 @@ class _Knowledge:
     compute_scale: float
     overhead_scale: float
     buffers_known: bool
-    came_up_mib: float | None
-    ran_out_mib: float | None
+    bounds: _Bounds
     source: str
 
 
@@ -199,7 +214,7 @@ def _knowledge(
     others = [item for item in family if item not in own]
     compute = _scale([m.compute for m in current], [m.compute for m in others])
     overhead = _scale([m.overhead for m in current], [m.overhead for m in others])
-    came_up, ran_out = _bounds(
+    bounds = _bounds(
         [m for m in same if m.placed and m.receipt in here and m.receipt.gpu_count == count],
         scale,
         compute,
@@ -212,8 +227,7 @@ def _knowledge(
         compute_scale=compute,
         overhead_scale=overhead,
         buffers_known=any(item.compute is not None for item in own),
-        came_up_mib=came_up,
-        ran_out_mib=ran_out,
+        bounds=bounds,
         source=_source(latest[-1]) if latest else "",
     )
 
@@ -244,24 +258,26 @@ def _scale(own: Sequence[float | None], others: Sequence[float | None]) -> float
     return math.exp(fmean(theirs) * len(theirs) / (len(theirs) + _STRANGERS)) if theirs else 1.0
 
 
-def _bounds(
-    runs: Sequence[Measured], weights: float | None, compute: float, overhead: float
-) -> tuple[float | None, float | None]:
-    """Demand of the largest start that came up and of the smallest that ran out.
+def _bounds(runs: Sequence[Measured], weights: float | None, compute: float, overhead: float) -> _Bounds:
+    """The tightest start that came up, and the roomiest ones that did not, or not for long.
 
-    Of two that contradict each other the later one holds.
+    Of two that contradict each other the later one holds. What is compared is the room that the accounting
+    leaves, so that starts with other memory free, or another share of the card, count too.
     """
     own = Calibration(compute_scale=compute, overhead_scale=overhead)
     up: list[float] = []
     out: list[float] = []
+    later: list[float] = []
     for run in runs:
         fullest = run.estimate
-        more = _rescaled(fullest, own)["total_mib"] - fullest.total_mib
-        demand = fullest.total_mib + more + ((weights or 1.0) - 1.0) * fullest.weights_mib
+        more = ((weights or 1.0) - 1.0) * fullest.weights_mib
+        room = fullest.available_mib - _rescaled(fullest, own)["total_mib"] - more
         if run.receipt.outcome == "ok":
-            up.append(demand)
-            out = [other for other in out if other > demand]
+            up.append(room)
+            out, later = ([other for other in rooms if other < room] for rooms in (out, later))
+        elif run.came_up:
+            later.append(room)
         else:
-            out.append(demand)
-            up = [other for other in up if other < demand]
-    return max(up, default=None), min(out, default=None)
+            out.append(room)
+            up = [other for other in up if other > room]
+    return _Bounds(min(up, default=None), max(out, default=None), max(later, default=None))

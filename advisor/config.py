@@ -142,15 +142,17 @@ class Calibration:
     """What starts on the user's own machine measured, as far as it bears on a setup.
 
     `compute_scale` and `overhead_scale` are measured ÷ estimated; `certainty` the share of the fixed error of
-    the accounting that stays; `came_up_mib` and `ran_out_mib` the demand of the largest own start of the same
-    model on the same card that came up, and of the smallest that ran out of memory.
+    the accounting that stays; the rooms are MiB that the accounting leaves free for own starts of the same
+    model on such a card: the tightest that came up, the roomiest that ran out of memory as it started, and
+    the roomiest that did so later.
     """
 
     compute_scale: float = 1.0
     overhead_scale: float = 1.0
     certainty: float = 1.0
-    came_up_mib: float | None = None
-    ran_out_mib: float | None = None
+    came_up_room_mib: float | None = None
+    ran_out_room_mib: float | None = None
+    gave_out_room_mib: float | None = None
     parts: tuple[str, ...] = ()
     """What was measured, in words."""
     source: str = ""

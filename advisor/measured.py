@@ -35,6 +35,13 @@ class Measured:
     placed: bool
     """Whether the weights lay where the accounting puts them, so that its demand is the start's."""
 
+    @property
+    def came_up(self) -> bool:
+        """Whether the start got as far as serving: what failed afterwards had its last buffers."""
+        return self.receipt.outcome == "ok" or (
+            self.receipt.engine != "vllm" and self.receipt.compute_mib is not None
+        )
+
 
 @lru_cache(maxsize=8)
 def measured_starts(receipts: Receipts, catalog: Catalog) -> tuple[Measured, ...]:
@@ -139,4 +146,4 @@ def _setup_of(receipt: Receipt, catalog: Catalog) -> Setup | None:
         enforce_eager=receipt.enforce_eager,
     )
     weights = best_weight_bytes(model, quant, catalog)
-    return Setup(launch, model, quant, weights, gpu, Host(headless=True))
+    return Setup(launch, model, quant, weights, gpu, Host(free_mib=receipt.free_mib))

@@ -549,7 +549,7 @@ def test_risk_still_grows_with_the_context_whatever_was_measured(free, model, co
 
 
 def test_the_later_of_two_starts_that_contradict_each_other_holds():
-    failed = RECEIPT.model_copy(update={"outcome": "oom"})
+    failed = RECEIPT.model_copy(update={"outcome": "oom", "compute_mib": None})
     setup = setup_of(ctx=65536)
     for starts, least, most in (((RECEIPT, failed), 0.9, 1.0), ((failed, RECEIPT), 0.0, 0.05)):
         risk = judged(calibrated(setup, Receipts(starts), default_catalog())).risk.start
@@ -576,7 +576,7 @@ def test_what_llamacpp_moved_to_the_host_by_itself_is_no_full_offload():
         update={"model_mib": 9804.59, "ngl": None, "offload": "partial", "ctx": 262144, "compute_mib": None}
     )
     calibrated_setup = calibrated(setup_of(), Receipts((fitted,)), default_catalog())
-    assert calibrated_setup.calibration.came_up_mib is None
+    assert calibrated_setup.calibration.came_up_room_mib is None
 
 
 def test_starts_of_ollama_are_llamacpps_memory():
@@ -684,3 +684,22 @@ def test_a_snapshot_in_the_hubs_cache_names_its_repository(log):
     named = text("vllm_0.21_4090_48g.log").replace("'Qwen/Qwen3.6-27B-FP8'", f"'{path}'")
     (cells,), _ = read(log(named), gpu="4090 48gb")
     assert (cells["model"], cells["quant"]) == ("Qwen3.6-27B", "FP8")
+
+
+def test_a_server_that_gave_out_under_way_did_start():
+    gave_out = RECEIPT.model_copy(update={"outcome": "oom"})
+    setup = calibrated(setup_of(ctx=65536), Receipts((gave_out,)), default_catalog())
+    found = judged(setup)
+    assert found.risk.full >= 0.9
+    assert found.risk.start < 0.2
+    assert not found.fits
+
+
+def test_a_server_that_asked_for_too_large_a_share_says_nothing_against_a_smaller_one(home):
+    service.ingest(LOGS / "vllm_0.11_3090_no_room.log", gpu="3090")
+    asked = {"model": "qwen3-8b", "quant": "AWQ-INT4", "gpu": "3090", "engine": "vllm", "ctx": 32768}
+    smaller = service.predict(**asked, gpu_memory_utilization=0.85)
+    assert smaller.prediction.oom_probability < 0.2
+    assert not any(w.rule == "own-start" for w in smaller.warnings)
+    again = service.predict(**asked, gpu_memory_utilization=0.95)
+    assert again.prediction.oom_probability > 0.5
