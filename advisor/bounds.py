@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from typing import Literal
 
 from advisor.asking import Asked
 from advisor.config import LaunchConfig, PredictedFigures, Setup
@@ -15,6 +16,7 @@ from advisor.engines import apply, render
 from advisor.estimate import predict_setup, predict_setups
 from advisor.listings import CardLimit, ContextLimit, SplitLimit, UserLimit
 from advisor.options import engines_for
+from advisor.rank import MIN_TPS
 from advisor.receipts import NO_RECEIPTS, Receipts
 from advisor.setups import setup_for
 from knowledge.catalog import Catalog
@@ -92,7 +94,11 @@ class Limits:
         """The smallest cards that hold it at the asked context and users, the fastest of a size first."""
         setups = list(self._on_other_cards())
         pairs = zip(setups, predict_setups(setups), strict=True)
-        found = [(setup, figures) for setup, figures in pairs if self._is_good(figures, setup)]
+        found = [
+            (setup, figures)
+            for setup, figures in pairs
+            if (_full_tps(figures) or 0.0) >= self._least_tps and self._is_good(figures, setup)
+        ]
         found.sort(
             key=lambda pair: (pair[0].launch.vram_gib, -(pair[0].gpu.bandwidth_gbps or 0), pair[0].gpu.name)
         )
@@ -132,6 +138,14 @@ class Limits:
             return f"{risk:.0%} risk of running out of memory, above {self.request.max_oom:.0%}"
         return ""
 
+    @property
+    def _least_tps(self) -> float:
+        """Tokens per second at a full context that a user, or a card, must have: as `recommend`."""
+        return MIN_TPS if self.request.min_tps is None else self.request.min_tps
+
+    def _slowness(self, figures: PredictedFigures) -> str:
+        return f"{_full_tps(figures) or 0.0:.2g} tok/s at a full context, below {self._least_tps:g}"
+
     def _kv_pairs(self) -> tuple[tuple[str, str], ...]:
         """The cache types to be compared: those asked for, else every one that the engine offers."""
         asked, launch = self.request, self.base.launch
@@ -167,24 +181,25 @@ class Limits:
 
     def _users(self, kv_k: str, kv_v: str) -> UserLimit:
         start = changed(self.base, kv_type_k=kv_k, kv_type_v=kv_v)
-        least = self.request.min_tps
+        least = self._least_tps
 
         def serves(count: int) -> bool:
             setup = self._for_users(start, count)
             figures = predict_setup(setup)
-            slow = least is not None and (_full_tps(figures) or 0.0) < least
-            return not slow and self._is_good(figures, setup)
+            return (_full_tps(figures) or 0.0) >= least and self._is_good(figures, setup)
 
         count = largest(1, MOST_USERS, serves)
         setup = self._for_users(start, count or 1)
         figures = predict_setup(setup)
-        reason = self._forbidden(setup) or ("" if count else self._shortage(figures, setup) or "too slow")
-        bound = "rule" if self._forbidden(setup) else "memory"
-        if count == MOST_USERS:
+        forbidden, short = self._forbidden(setup), self._shortage(figures, setup)
+        reason = forbidden or ("" if count else short or self._slowness(figures))
+        bound: Literal["memory", "speed", "rule", "search"] = "memory"
+        if forbidden:
+            bound = "rule"
+        elif count == MOST_USERS:
             bound = "search"
-        elif not reason and least is not None:
-            after = self._for_users(start, (count or 0) + 1)
-            bound = "speed" if self.fits(after) else "memory"
+        elif not short and self.fits(self._for_users(start, (count or 0) + 1)):
+            bound = "speed"
         return UserLimit(
             kv_type_k=kv_k,
             kv_type_v=kv_v,

@@ -71,7 +71,7 @@ def ingest(
             "dry_run": dry_run,
             "store": str(store_path()),
             "next": "advisor train" if report.added > len(starts) and not dry_run else None,
-            "starts": len(starts),
+            "starts": [start.model_dump(exclude_none=True) for start in starts if start is not None],
             "new_starts": kept,
         },
     )

@@ -86,7 +86,7 @@ def limits(**options: Unpack[Options]) -> Limited:
     """How far one model in one format goes: context, users, split with the host, smallest card.
 
     Without `gpu` the smallest cards alone. `ctx` is the context of users, split and cards; the longest one
-    is looked for. `min_tps` bounds the users.
+    is looked for. `min_tps` (default 5, as `recommend`) bounds users and cards.
 
     Raises:
         UsageError: as `predict`.

@@ -19,6 +19,7 @@ from advisor.receipts import FILE_NAME, Receipt, Receipts, own_receipts, receipt
 from advisor.setups import setup_for
 from knowledge.catalog import default_catalog
 from knowledge.errors import AdvisorError, UsageError
+from knowledge.ingest import log_lines
 from knowledge.ingest.opening import open_source, reading
 from knowledge.ingest.resolving import Resolver
 from knowledge.ingest.validation import validate
@@ -135,7 +136,10 @@ def log(tmp_path):
             "vllm_0.6.4_3090.log",
             {"gpu": "3090"},
             {"model": "Llama-3.1-8B-Instruct", "quant": "BF16", "outcome": "ok", "ctx_limit": "20000"},
-            {"kv_mib": 3901.44, "kv_blocks": 1952, "graphs_mib": 296.96, "non_torch_mib": 358.4},
+            {
+                "model_mib": 15348.53, "kv_mib": 3901.44, "kv_blocks": 1952, "graphs_mib": 296.96,
+                "non_torch_mib": 358.4,
+            },
         ),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
@@ -703,3 +707,12 @@ def test_a_server_that_asked_for_too_large_a_share_says_nothing_against_a_smalle
     assert not any(w.rule == "own-start" for w in smaller.warnings)
     again = service.predict(**asked, gpu_memory_utilization=0.95)
     assert again.prediction.oom_probability > 0.5
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_line_that_matters_is_passed_over(name, monkeypatch):
+    way = {"gpu": "3090"} if name.startswith("vllm") else {}
+    quick = read(LOGS / name, **way)
+    monkeypatch.setattr(log_lines, "_WORTH", ("",))
+    monkeypatch.setattr(log_lines, "_WORTHY", re.compile(""))
+    assert read(LOGS / name, **way) == quick

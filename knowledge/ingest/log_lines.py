@@ -25,7 +25,7 @@ _WORTH = (
     "loading model", "load model", "meta data", "draft model", "creating", "ext context", "listening",
     "source=", "Attention was", "LLM", "non-default args", "Namespace(", "GiB", "KV cache size", "blocks: ",
     "cache blocks", "concurrency for", "stored in KV cache", "startup complete", "init engine", "Uvicorn",
-    "GPU 0: ", "Engine core", "maximum model length", "model loaded", "ulkan",
+    "GPU 0: ", "Engine core", "maximum model length", "model loaded", "weights took", "ulkan",
 )  # fmt: skip
 """A line without any of these says nothing of a start: nearly all of a server's log, which is passed over."""
 _WORTHY = re.compile("|".join(map(re.escape, _WORTH)))
