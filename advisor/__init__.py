@@ -1,7 +1,7 @@
 """What is concluded: memory, risk, speed, recommendations and their evidence.
 
-`from advisor import recommend, predict, train, evaluate` gives the answers of the command line as pydantic
-objects. Importing the package loads nothing else: each function is fetched on first use.
+`from advisor import recommend, predict, check, train, evaluate` gives the answers of the command line as
+pydantic objects. Importing the package loads nothing else: each function is fetched on first use.
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from advisor.service import evaluate, limits, predict, recommend, train
+    from advisor.service import check, evaluate, limits, predict, recommend, train
 
-__all__ = ["evaluate", "limits", "predict", "recommend", "train"]
+__all__ = ["check", "evaluate", "limits", "predict", "recommend", "train"]
 
 
 def __getattr__(name: str) -> object:

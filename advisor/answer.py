@@ -40,7 +40,7 @@ def answer(setup: Setup, figures: PredictedFigures, catalog: Catalog, label: str
         env=env,
         prediction=figures,
         notes=notes_for(setup, catalog, command=command),
-        warnings=[*_cautions(setup, figures, label), *rules.warnings],
+        warnings=[*cautions(setup, figures, label), *rules.warnings],
         why=" ".join(filter(None, (why(setup, figures), own_words(setup)))),
     )
 
@@ -52,7 +52,7 @@ def _own_files(setup: Setup, label: str | None) -> Setup:
     return replace(setup, model=setup.model.model_copy(update={"hf_id": label}))
 
 
-def _cautions(setup: Setup, figures: PredictedFigures, label: str | None) -> list[Caution]:
+def cautions(setup: Setup, figures: PredictedFigures, label: str | None) -> list[Caution]:
     """What limits the answer, beyond the rules."""
     model, memory = setup.model, figures.memory
     lacking = memory.total_mib - memory.available_mib

@@ -17,6 +17,7 @@ SCHEMA_VERSION = 1
 
 Goal = Literal["balanced", "speed", "quality", "context", "throughput"]
 Basis = Literal["measured", "interpolated", "extrapolated", "physics"]
+Verdict = Literal["fits", "tight", "oom"]
 
 
 class Answer(BaseModel):
@@ -283,6 +284,44 @@ class Prediction(Answer):
     notes: list[Note] = Field(default_factory=list)
     warnings: list[Caution] = Field(default_factory=list)
     why: str = ""
+
+
+class UnknownFlag(Answer):
+    """A word of a command that the engine's version would not accept, with the flags that may be meant."""
+
+    flag: str
+    reason: str
+    nearest: list[str] = Field(default_factory=list)
+
+
+class Fix(Answer):
+    """One change to a command that lowers its risk: what it saves on the fullest device, and what it costs.
+
+    `speed_lost` (of decoding at a full context) and `quality_lost` are shares from 0 to 1; gains count as 0.
+    """
+
+    change: str
+    command: str
+    saves_mib: float
+    oom_probability: float
+    fits: bool
+    decode_tps: Interval | None
+    decode_tps_full_context: Interval | None
+    speed_lost: float
+    quality_lost: float
+
+
+class Check(Answer):
+    """What an existing launch command does on a device: `advisor check --json`."""
+
+    schema_version: int = SCHEMA_VERSION
+    verdict: Verdict
+    command: str
+    parsed: LaunchConfig
+    unknown_flags: list[UnknownFlag] = Field(default_factory=list)
+    prediction: PredictedFigures
+    fixes: list[Fix] = Field(default_factory=list)
+    warnings: list[Caution] = Field(default_factory=list)
 
 
 class Rejected(Answer):

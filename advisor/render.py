@@ -118,7 +118,7 @@ def print_recommendation(found: Recommendation) -> None:
     print_prediction(best)
     if len(found.recommendations) > 1:
         out.print("The others in full:", style="dim")
-        _verbatim(out, f"  {predict_command(found.recommendations[1], request)}")
+        verbatim(out, f"  {predict_command(found.recommendations[1], request)}")
 
 
 def print_prediction(item: Prediction) -> None:
@@ -126,11 +126,11 @@ def print_prediction(item: Prediction) -> None:
     out = console()
     config, figures = item.config, item.prediction
     out.print(f"[bold]{short_name(config.model)}[/] {launch_text(config)}, on {cards_text(config)}\n")
-    _verbatim(out, f"  {command_text(item)}\n")
+    verbatim(out, f"  {command_text(item)}\n")
     if not figures.fits:
         out.print("This does not fit.\n", style="bold red")
     _print_figures(out, item)
-    _print_memory(out, figures)
+    print_memory(out, figures)
     out.print("Why", style="bold")
     out.print(Padding(Text(item.why), (0, 0, 1, 2), expand=False))
     _print_evidence(out, item.evidence)
@@ -141,7 +141,7 @@ def print_prediction(item: Prediction) -> None:
         if lines:
             out.print(title, style="bold")
             for text, address in lines:
-                _bullet(out, text, address)
+                bullet(out, text, address)
             out.print()
 
 
@@ -169,7 +169,8 @@ def _print_figures(out: Console, item: Prediction) -> None:
     out.print(f"  {BASIS[figures.basis]}{runs}\n", style="dim")
 
 
-def _print_memory(out: Console, figures: PredictedFigures) -> None:
+def print_memory(out: Console, figures: PredictedFigures) -> None:
+    """Memory by part against what is available, the risk of running out, and what a server can hold."""
     memory, risk, start = figures.memory, figures.oom_probability, figures.oom_probability_start
     at_start = f" ({risk_text(start)} at the start)" if risk - start > _TOLD_APART else ""
     per_gpu = " on the fullest GPU" if memory.per_gpu else ""
@@ -207,7 +208,7 @@ def _print_evidence(out: Console, runs: Sequence[Evidence]) -> None:
         differs = (
             f"; differs in {', '.join(run.differs_in)}" if run.differs_in else "; the same configuration"
         )
-        _bullet(out, f"{', '.join(filter(None, figures))}{when}{differs}", run.source_url)
+        bullet(out, f"{', '.join(filter(None, figures))}{when}{differs}", run.source_url)
     out.print()
 
 
@@ -222,16 +223,16 @@ def _table(*, header: bool = True) -> Table:
     return Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, show_header=header, header_style="dim")
 
 
-def _bullet(out: Console, text: str, address: str | None) -> None:
+def bullet(out: Console, text: str, address: str | None) -> None:
     """A point of a list and where it comes from."""
     grid = Table.grid(padding=(0, 1, 0, 0))
     grid.add_row("  ·", Text(text))
     out.print(grid)
     if address:
-        _verbatim(out, f"    {address}", style="dim")
+        verbatim(out, f"    {address}", style="dim")
 
 
-def _verbatim(out: Console, text: str, style: str | None = None) -> None:
+def verbatim(out: Console, text: str, style: str | None = None) -> None:
     """A line that is printed whole, however long."""
     out.print(Text(text), style=style, soft_wrap=True)
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Unpack
 
 from advisor.answer import answer
 from advisor.asking import Asked, Options, check_context, own_format, settled_quant, understand
-from advisor.config import Caution, Evidence, Prediction, Recommendation, Setup
+from advisor.config import Caution, Check, Evidence, Prediction, Recommendation, Setup
 from advisor.estimate import predict_setup, predict_setups
 from advisor.listings import Limited
 from advisor.options import check_options, engines_for
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from advisor.lookup import flags, gpus, models, notes, observations, quants
 
 __all__ = [
-    "doctor", "evaluate", "flags", "gpus", "ingest", "limits", "models", "notes", "observations", "predict",
-    "quants", "recommend", "serve_page", "train",
+    "check", "doctor", "evaluate", "flags", "gpus", "ingest", "limits", "models", "notes", "observations",
+    "predict", "quants", "recommend", "serve_page", "train",
 ]  # fmt: skip
 
 _ANY_CARD = "RTX 4090"
@@ -107,6 +107,20 @@ def limits(**options: Unpack[Options]) -> Limited:
         cards=found.cards(),
         notes=notes_on(found, contexts, split),
     )
+
+
+def check(command: str, **options: Unpack[Options]) -> Check:
+    """What a launch command does on a device: verdict, memory, risk, and the changes that unlock it.
+
+    Of the options it takes those of the device (`gpu`, `vram`, `vram_used`, `headless`, `ram` …), of the
+    file (`model`, `quant`, `weights_gib`), `engine_version`, and of use (`concurrency`, `depth`, `prompt`).
+
+    Raises:
+        UsageError: a command or option that cannot be understood.
+    """
+    from advisor.check import check_command  # noqa: PLC0415 - the other questions do not need it
+
+    return check_command(command, options, default_catalog(), own_receipts())
 
 
 def exact_setup(asked: Asked, catalog: Catalog) -> Setup:

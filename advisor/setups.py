@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from advisor.calibration import calibrated
 from advisor.config import Host, LaunchConfig, Request, Setup
+from advisor.engines import apply, vllm
 from advisor.memory.state import layer_states
 from advisor.memory.vllm import sequences
 from advisor.receipts import NO_RECEIPTS, Receipts
@@ -109,7 +110,8 @@ def setup_for(
     else:
         weights = own.weights.with_drafts() if request.spec == "mtp" else own.weights
     setup = Setup(launch, model, quant, weights, gpu, host)
-    return calibrated(_with_sequences(setup) if engine == "vllm" else setup, receipts, catalog)
+    whole = _with_caching(_with_sequences(setup), catalog) if engine == "vllm" else setup
+    return calibrated(whole, receipts, catalog)
 
 
 def _with_sequences(setup: Setup) -> Setup:
@@ -122,6 +124,14 @@ def _with_sequences(setup: Setup) -> Setup:
     needed = max(launch.concurrency, 1) if layer_states(setup.model) else sequences(setup)
     changes = {"max_num_seqs": launch.max_num_seqs or needed}
     return replace(setup, launch=launch.model_copy(update=changes))
+
+
+def _with_caching(setup: Setup, catalog: Catalog) -> Setup:
+    """`setup` with the prefix caching that a rule puts on its command (R41): it is part of the launch."""
+    if setup.launch.prefix_caching is not None:
+        return setup
+    printed = vllm.states_prefix_caching(apply(setup, catalog=catalog).sets)
+    return replace(setup, launch=setup.launch.model_copy(update={"prefix_caching": printed}))
 
 
 def options_of(launch: LaunchConfig) -> dict[str, str | int | float | None]:

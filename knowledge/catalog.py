@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from knowledge.errors import AdvisorError
 from knowledge.paths import FACTS
 from knowledge.schema import (
+    EngineFlag,
     EngineVersion,
     Flag,
     Gpu,
@@ -82,6 +83,11 @@ class Catalog:
     def flags(self) -> tuple[Flag, ...]:
         """Launch flags of every engine."""
         return read_facts(self.folder / "flags.csv", Flag)
+
+    @cached_property
+    def engine_flags(self) -> tuple[EngineFlag, ...]:
+        """Every spelling that the engines' command lines accept."""
+        return read_facts(self.folder / "engine_flags.csv", EngineFlag)
 
     @cached_property
     def engine_versions(self) -> tuple[EngineVersion, ...]:

@@ -247,6 +247,25 @@ class Flag(Record):
     source_url: str
 
 
+class EngineFlag(Record):
+    """A spelling that an engine's command line accepts, relevant to memory or not."""
+
+    engine: str
+    flag: str
+    aliases: tuple[str, ...] = ()
+    off: tuple[str, ...] = ()
+    """Spellings that switch it off."""
+    takes: Literal["0", "1", "2", "?", "+"]
+    """Values: none, one, two, at most one, one or more."""
+    env: str = ""
+    """Environment variable that sets it too."""
+    missing_in: str = ""
+    """Last version read that lacks it, before one that has it."""
+    gone_in: str = ""
+    """First version read that lacks it again."""
+    source_url: str
+
+
 class EngineVersion(Record):
     """A version of an engine that facts refer to; `build` puts llama.cpp's names on one axis."""
 

@@ -35,13 +35,13 @@ GOLDEN = [
         (QWEN, "UD-Q4_K_XL", "RTX 3090"),
         {"ctx": 262144, "kv_type_k": "q8_0", "kv_type_v": "q8_0", "parallel": 1},
         ("llama-server -hf unsloth/Qwen3.5-35B-A3B-GGUF:UD-Q4_K_XL -c 262144 -ngl 99 -fa on "
-        "-ctk q8_0 -ctv q8_0 -np 1 --port 8080"),
+        "-ctk q8_0 -ctv q8_0 -np 1 --no-mmproj --port 8080"),
     ),
     (
         (QWEN, "UD-Q4_K_XL", "RTX 3090"),
         {"parallel": 6, "kv_unified": True, "concurrency": 6, "n_cpu_moe": 4, "ubatch": 4096},
         ("llama-server -hf unsloth/Qwen3.5-35B-A3B-GGUF:UD-Q4_K_XL -c 196608 -ngl 99 --n-cpu-moe 4 -fa on "
-        "-np 6 -b 4096 -ub 4096 -kvu --kv-unified-per-slot 32768 --port 8080"),
+        "-np 6 -b 4096 -ub 4096 -kvu --kv-unified-per-slot 32768 --no-mmproj --port 8080"),
     ),
     (
         ("Qwen/Qwen3-32B", "Q4_K_M", "RTX 3090"),
@@ -52,7 +52,7 @@ GOLDEN = [
         ("Qwen/Qwen3.6-27B", "UD-Q4_K_XL", "RTX 3090"),
         {"parallel": 1, "spec_decode": "mtp"},
         ("llama-server -hf unsloth/Qwen3.6-27B-MTP-GGUF:UD-Q4_K_XL -c 32768 -ngl 99 -fa on -np 1 "
-        "--spec-type draft-mtp --spec-draft-n-max 3 --port 8080"),
+        "--spec-type draft-mtp --spec-draft-n-max 3 --no-mmproj --port 8080"),
     ),
     (
         ("Qwen/Qwen3.5-27B", "FP8", "RTX 4090"),

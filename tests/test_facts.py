@@ -133,3 +133,26 @@ def test_the_addresses_of_a_data_file_are_those_in_its_rows():
 def test_the_shipped_observations_are_all_there():
     files = chain(observations_dir().glob("*.csv"))
     assert sum(len(rows_of(path)) for path in files) == 15_178
+
+
+def test_every_spelling_of_an_engine_stands_once():
+    for engine in {flag.engine for flag in CATALOG.engine_flags}:
+        rows = [flag for flag in CATALOG.engine_flags if flag.engine == engine]
+        spellings = [name for flag in rows for name in (flag.flag, *flag.aliases, *flag.off)]
+        assert sorted(spellings) == sorted(set(spellings))
+        assert len({flag.env for flag in rows if flag.env}) == sum(bool(flag.env) for flag in rows)
+        assert all(name.startswith("-") for name in spellings)
+        assert all(flag.takes == "0" for flag in rows if flag.off)
+
+
+def test_every_flag_that_is_described_is_one_that_can_be_read():
+    known = {
+        (flag.engine, name) for flag in CATALOG.engine_flags for name in (flag.flag, *flag.aliases, *flag.off)
+    }
+    engines = {engine for engine, _ in known}
+    described = {
+        (flag.engine, flag.flag)
+        for flag in CATALOG.flags
+        if flag.engine in engines and flag.flag.startswith("--") and " " not in flag.flag
+    }
+    assert described - known == set()

@@ -80,6 +80,13 @@ def test_files_on_this_machine_are_read_without_the_hub(home):
         assert not loaded(home, "predict", "--model", str(path), "--gpu", "4090", code=2) & HEAVY
 
 
+def test_a_check_needs_no_store_either(home):
+    command = "llama-server -m Qwen3.5-35B-A3B-UD-Q4_K_XL.gguf -c 262144 -ngl 99"
+    modules = loaded(home, "check", command, "--gpu", "3090")
+    assert not modules & (HEAVY | {"duckdb"})
+    assert "numpy" in modules
+
+
 def test_the_package_fetches_its_functions_on_first_use(home):
     code = "import sys, advisor; print([m for m in sys.modules if m.startswith(('advisor.', 'knowledge'))])"
     done = subprocess.run(
@@ -125,7 +132,7 @@ def test_a_front_end_knows_the_service_the_answers_and_how_they_are_printed(path
     allowed = (
         *(
             f"advisor.{room}"
-            for room in ("service", "config", "listings", "render", "tables", "words", "cli")
+            for room in ("service", "config", "listings", "render", "tables", "checked", "words", "cli")
         ),
         "advisor.learning.installed",  # `--version` is not worth loading the service
         "knowledge.errors.",

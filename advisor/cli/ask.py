@@ -1,12 +1,13 @@
-"""`advisor recommend` and `advisor predict`: the questions the program exists for."""
+"""`advisor recommend`, `predict`, `check` and `limits`: the questions the program exists for."""
 
 from __future__ import annotations
 
-from typing import Any
+import sys
+from typing import Annotated, Any
 
 import typer
 
-from advisor.cli.options import EXACT, RANKING, AsJson, asking
+from advisor.cli.options import BESIDE_A_COMMAND, EXACT, RANKING, AsJson, asking
 from knowledge.errors import NothingFitsError
 
 
@@ -15,6 +16,7 @@ def register(app: typer.Typer) -> None:
     app.command()(recommend)
     app.command()(predict)
     app.command()(limits)
+    app.command()(check)
 
 
 @asking([*EXACT[:4], *RANKING, *EXACT[4:]])
@@ -62,3 +64,28 @@ def limits(*, as_json: AsJson = False, **options: Any) -> None:
     from advisor import service, tables  # noqa: PLC0415 - `--help` must not load them
 
     tables.show(service.limits(**options), as_json=as_json)
+
+
+@asking(BESIDE_A_COMMAND)
+def check(
+    command: Annotated[
+        str,
+        typer.Argument(metavar="COMMAND", help="The launch command in quotes, or - to read it from stdin."),
+    ],
+    *,
+    as_json: AsJson = False,
+    **options: Any,
+) -> None:
+    """Check a launch command: does it fit, what takes the memory, and which single change would unlock it.
+
+    It reads llama-server, llama-cli, vllm, sglang and ollama commands, with their wrappers and containers.
+
+    Example: advisor check "llama-server -m Qwen3.5-35B-A3B-UD-Q4_K_XL.gguf -c 262144 -ngl 99" --gpu 3090
+    """
+    from advisor import checked, render, service  # noqa: PLC0415 - `--help` must not load them
+
+    found = service.check(sys.stdin.read() if command == "-" else command, **options)
+    if as_json:
+        render.print_json(found)
+    else:
+        checked.print_check(found)

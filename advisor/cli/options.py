@@ -1,4 +1,4 @@
-"""The shared options of `recommend` and `predict`: their spelling and one line of help each.
+"""The shared options of `recommend`, `predict` and `check`: their spelling and one line of help each.
 
 Every value reaches `advisor.asking` as it was typed, so that the command line and `import advisor` understand
 the same things and answer mistakes in the same words.
@@ -56,6 +56,11 @@ _TEXT = {
 
 RANKING = ("goal", "min_tps", "max_oom", "top")
 EXACT = tuple(name for name in _TEXT if name not in RANKING)
+BESIDE_A_COMMAND = (
+    "gpu", "gpu_count", "vram", "vram_used", "engine_version", "model", "quant", "weights_gib", "concurrency",
+    "depth", "prompt", "ram", "ram_bandwidth", "backend",
+)  # fmt: skip
+"""What `check` is told beside a command that says the rest."""
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]
 
@@ -72,10 +77,15 @@ def asking(names: Iterable[str]) -> Callable[[Command], Command]:
         added = [_parameter(name) for name in names]
         headless = Annotated[bool, typer.Option("--headless", help="Nothing is displayed by this GPU.")]
         added.append(_keyword("headless", headless, default=False))
-        command.__signature__ = inspect.Signature([*added, *own])  # type: ignore[attr-defined]
+        command.__signature__ = inspect.Signature(sorted([*added, *own], key=_kind))  # type: ignore[attr-defined]
         return command
 
     return decorate
+
+
+def _kind(parameter: inspect.Parameter) -> int:
+    """Positional parameters come before those with a keyword."""
+    return parameter.kind
 
 
 def _parameter(name: str) -> inspect.Parameter:

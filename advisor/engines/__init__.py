@@ -9,18 +9,20 @@ import shlex
 from collections.abc import Callable
 
 from advisor.config import Setup
-from advisor.engines import llamacpp, vllm
+from advisor.engines import llamacpp, ollama, sglang, vllm
 from advisor.engines.rules import RuleOutcome, apply
 from advisor.engines.versions import newest
 from knowledge.catalog import Catalog
 from knowledge.errors import UnsupportedError
 
 _Render = Callable[[Setup, RuleOutcome, Catalog | None], tuple[str, dict[str, str]]]
-_RENDERERS: dict[str, _Render] = {"llama.cpp": llamacpp.render, "vllm": vllm.render}
+_RENDERERS: dict[str, _Render] = {
+    "llama.cpp": llamacpp.render, "vllm": vllm.render, "sglang": sglang.render, "ollama": ollama.render,
+}  # fmt: skip
 _SPELLINGS = {"llamacpp": "llama.cpp", "llama-cpp": "llama.cpp", "llama-server": "llama.cpp"}
 
-ENGINES = tuple(_RENDERERS)
-"""Engines whose command line can be written."""
+ENGINES = ("llama.cpp", "vllm")
+"""Engines that are proposed and predicted for; the others' commands are only checked."""
 ON_EVERY_LINE = frozenset({
     "--ctx-size", "--n-gpu-layers", "--flash-attn", "--model", "--hf-repo", "--port", "--parallel",
     "--max-model-len", "--gpu-memory-utilization", "--max-num-seqs",
@@ -36,7 +38,7 @@ def engine_named(text: str) -> str:
     """
     key = text.strip().lower()
     name = _SPELLINGS.get(key, key)
-    if name not in _RENDERERS:
+    if name not in ENGINES:
         raise UnsupportedError(f"engine {text!r} is not supported", f"use one of: {', '.join(ENGINES)}")
     return name
 
@@ -51,8 +53,10 @@ def render(
     Raises:
         UnsupportedError: an engine, format, setting or flag that cannot be had.
     """
-    engine = engine_named(setup.launch.engine)
-    if setup.launch.spec_decode == "mtp" and not setup.model.has_mtp:
+    engine = setup.launch.engine
+    if engine not in _RENDERERS:
+        engine = engine_named(engine)
+    if setup.launch.spec_decode.startswith("mtp") and not setup.model.has_mtp:
         raise UnsupportedError(f"{setup.model.name} has no draft (MTP) head", "leave --spec out")
     return _RENDERERS[engine](setup, apply(setup, catalog=catalog) if rules is None else rules, catalog)
 

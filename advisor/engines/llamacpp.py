@@ -27,11 +27,11 @@ SHORT = {
 PORT = 8080
 _ALL_LAYERS = 99
 """What people write for "all layers"; deeper stacks get their real number."""
-_TRI_STATE_FLASH_ATTN = "PR 15434"
+TRI_STATE_FLASH_ATTN = "PR 15434"
 """`--flash-attn` takes on, off or auto from here; before, it was a switch that was off."""
 _MTP_SINCE = "210a6570c"
 """First commit read whose `--spec-type` knows `draft-mtp`."""
-_DRAFT_TOKENS = 3
+DRAFT_TOKENS = 3
 """llama.cpp's own default of `--spec-draft-n-max` (source at 63d93d173)."""
 _DEFAULT_BATCH, _DEFAULT_UBATCH = 2048, 512
 _RDNA2_AS_GFX1030 = ("gfx1031", "gfx1032", "gfx1034", "gfx1035", "gfx1036")
@@ -48,7 +48,7 @@ def render(setup: Setup, rules: RuleOutcome, catalog: Catalog | None = None) -> 
         raise UnsupportedError("llama.cpp splits layers over GPUs here, not tensors", "leave --tp out")
     version = known_version(launch.engine, launch.engine_version, catalog)
     line = CommandLine(["llama-server"], version, SHORT, catalog)
-    _weights(line, setup, catalog)
+    from_hub = _weights(line, setup, catalog)
     line.require("--ctx-size", total_context(launch))
     _placement(line, setup)
     _cache(line, setup, version, catalog)
@@ -57,12 +57,17 @@ def render(setup: Setup, rules: RuleOutcome, catalog: Catalog | None = None) -> 
     for words in rules.sets:
         flag, *values = shlex.split(words)
         line.offer(flag, *values)
+    if from_hub and setup.model.multimodal and not launch.mmproj_gib:
+        line.offer("--no-mmproj")  # -hf would load a projector beside the weights that were counted
     line.offer("--port", PORT)
     return str(line), _environment(setup)
 
 
-def _weights(line: CommandLine, setup: Setup, catalog: Catalog | None) -> None:
-    """The files that were read; else the repository that the facts name, or a file under an honest name."""
+def _weights(line: CommandLine, setup: Setup, catalog: Catalog | None) -> bool:
+    """The files that were read; else the repository that the facts name, or a file under an honest name.
+
+    Whether it is a repository, with which llama.cpp loads a projector unless told not to.
+    """
     quant = setup.quant
     if not is_gguf(quant) or quant.family == "generic":
         raise UnsupportedError(
@@ -71,16 +76,20 @@ def _weights(line: CommandLine, setup: Setup, catalog: Catalog | None) -> None:
         )
     if setup.launch.path is not None:
         line.require("--model", setup.launch.path)
-        return
+        return False
     if setup.launch.repo is not None:
         line.require("--hf-repo", setup.launch.repo)
-        return
+        return True
     drafts = setup.launch.spec_decode == "mtp"
     repo = repo_of(setup.model, quant, "gguf", draft_head=drafts, catalog=catalog)
     if repo is None or setup.launch.weights_gib is not None:
         line.require("--model", f"{setup.model.name}{'-MTP' if drafts else ''}-{quant.name}.gguf")
+        if setup.launch.mmproj_gib:
+            line.require("--mmproj", f"mmproj-{setup.model.name}.gguf")
     else:
         line.require("--hf-repo", f"{repo}:{quant.name}")
+        return True
+    return False
 
 
 def _placement(line: CommandLine, setup: Setup) -> None:
@@ -91,12 +100,17 @@ def _placement(line: CommandLine, setup: Setup) -> None:
         line.require("--n-cpu-moe", launch.n_cpu_moe)
     if launch.gpu_count > 1:
         line.require("--split-mode", "layer")
-        line.require("--tensor-split", ",".join(["1"] * launch.gpu_count))
+        if launch.tensor_split is not None:
+            line.require("--tensor-split", ",".join(f"{part:g}" for part in launch.tensor_split))
+        elif launch.vram_per_gpu_gib is None:  # cards that differ are filled in proportion by themselves
+            line.require("--tensor-split", ",".join(["1"] * launch.gpu_count))
+    if not launch.kv_offload:
+        line.require("--no-kv-offload")
 
 
 def _cache(line: CommandLine, setup: Setup, version: Version, catalog: Catalog | None) -> None:
     launch = setup.launch
-    if version.is_in(parse("llama.cpp", _TRI_STATE_FLASH_ATTN, catalog), None):
+    if version.is_in(parse("llama.cpp", TRI_STATE_FLASH_ATTN, catalog), None):
         line.require("--flash-attn", "on" if launch.flash_attn else "off")
     elif launch.flash_attn:
         line.require("--flash-attn")
@@ -104,6 +118,8 @@ def _cache(line: CommandLine, setup: Setup, version: Version, catalog: Catalog |
         line.require("--cache-type-k", launch.kv_type_k)
     if launch.kv_type_v != "f16":
         line.require("--cache-type-v", launch.kv_type_v)
+    if launch.swa_full:
+        line.require("--swa-full")
 
 
 def _batching(line: CommandLine, setup: Setup) -> None:
@@ -123,12 +139,13 @@ def _speculation(line: CommandLine, setup: Setup, version: Version, catalog: Cat
     method = setup.launch.spec_decode
     if method == "none":
         return
-    if method != "mtp":
+    kind, _, drafts = method.partition(":")
+    if kind != "mtp":
         raise UnsupportedError(f"speculation by {method!r} is not supported", "use --spec mtp or --spec none")
     if not version.is_in(parse("llama.cpp", _MTP_SINCE, catalog), None):
         raise UnsupportedError(f"llama.cpp {version.text} has no MTP", f"it is there from {_MTP_SINCE} on")
     line.require("--spec-type", "draft-mtp")
-    line.require("--spec-draft-n-max", _DRAFT_TOKENS)
+    line.require("--spec-draft-n-max", int(drafts or DRAFT_TOKENS))
 
 
 def _environment(setup: Setup) -> dict[str, str]:

@@ -12,6 +12,12 @@ from knowledge.catalog import Catalog, default_catalog
 from knowledge.schema import ModelSpec, Quant
 
 
+def published_narrower(model: ModelSpec, catalog: Catalog | None = None) -> bool:
+    """Whether the model's own repository holds a quantized form (DeepSeek's FP8): it is not the plain one."""
+    rows = (catalog or default_catalog()).repos
+    return any(row.repo == row.hf_id == model.hf_id and row.format == "safetensors" for row in rows)
+
+
 def repo_of(
     model: ModelSpec,
     quant: Quant,

@@ -87,6 +87,7 @@ def setup_facts(setup: Setup) -> dict[str, Fact]:
         **model_traits(model),
         **gpu_traits(setup.gpu),
         **launch.__dict__,
+        "spec_decode": launch.spec_decode.partition(":")[0],
         "kv_type_k": kv_k,
         "kv_type_v": kv_v,
         "kv_pair": f"{kv_k}-{kv_v}",

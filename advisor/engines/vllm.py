@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import json
 import shlex
+from collections.abc import Iterable
 
 from advisor.config import LaunchConfig, Setup
 from advisor.engines.command_line import CommandLine
-from advisor.engines.repos import repo_of
+from advisor.engines.repos import published_narrower, repo_of
 from advisor.engines.rules import RuleOutcome
 from advisor.engines.versions import known_version
 from advisor.memory.vllm import kv_name, sequences, utilization, ways_of
@@ -22,7 +23,7 @@ _KV_DTYPES = {
     "f16": None, "bf16": None,  # the model's own type: nothing to print
     "fp8": "fp8", "int8": "int8_per_token_head", "nvfp4": "nvfp4",
 }  # fmt: skip
-_DRAFT_TOKENS = 2
+DRAFT_TOKENS = 2
 """Draft tokens per step with MTP; recipes use 1 to 3."""
 
 
@@ -34,7 +35,7 @@ def render(setup: Setup, rules: RuleOutcome, catalog: Catalog | None = None) -> 
     """
     launch = setup.launch
     version = known_version(launch.engine, launch.engine_version, catalog)
-    source, online = _weights(setup, catalog)
+    source, online = source_of(setup, catalog)
     line = CommandLine(["vllm", "serve", source], version, catalog=catalog)
     if online:
         line.require("--quantization", online)
@@ -43,14 +44,17 @@ def render(setup: Setup, rules: RuleOutcome, catalog: Catalog | None = None) -> 
     line.require("--max-num-seqs", sequences(setup))
     if launch.max_num_batched_tokens is not None:
         line.require("--max-num-batched-tokens", launch.max_num_batched_tokens)
-    dtype = _kv_dtype(launch)
+    dtype = kv_dtype(launch)
     if dtype is not None:
         line.require("--kv-cache-dtype", dtype)
     _placement(line, launch)
+    if launch.cpu_offload_gib:
+        line.require("--cpu-offload-gb", f"{launch.cpu_offload_gib:g}")
     if launch.enforce_eager:
         line.require("--enforce-eager")
     if launch.spec_decode != "none":
-        draft = {"method": launch.spec_decode, "num_speculative_tokens": _DRAFT_TOKENS}
+        method, _, drafts = launch.spec_decode.partition(":")
+        draft = {"method": method, "num_speculative_tokens": int(drafts or DRAFT_TOKENS)}
         line.require("--speculative-config", json.dumps(draft, separators=(",", ":")))
     if launch.prefix_caching is not None:
         line.offer("--enable-prefix-caching" if launch.prefix_caching else "--no-enable-prefix-caching")
@@ -60,7 +64,7 @@ def render(setup: Setup, rules: RuleOutcome, catalog: Catalog | None = None) -> 
     return str(line), {}
 
 
-def _weights(setup: Setup, catalog: Catalog | None) -> tuple[str, str | None]:
+def source_of(setup: Setup, catalog: Catalog | None) -> tuple[str, str | None]:
     """What to serve, and the quantization to do while loading.
 
     The files that were read, or a repository where the facts name one; the model's own for its unquantized
@@ -80,11 +84,17 @@ def _weights(setup: Setup, catalog: Catalog | None) -> tuple[str, str | None]:
     repo = None if own_file else repo_of(model, quant, "safetensors", catalog=catalog)
     if repo is not None:
         return repo, None
-    if quant.family == "float":
+    if quant.family == "float" and not published_narrower(model, catalog):
         return model.hf_id, None
     if quant.family == "fp8" and not own_file:
         return model.hf_id, "fp8"
     return f"./{model.name}-{quant.name.replace(' ', '-')}", None
+
+
+def states_prefix_caching(words: Iterable[str]) -> bool | None:
+    """Whether flags put prefix caching on or off; None where they leave it to the version."""
+    flags = {flag.split()[0] for flag in words}
+    return True if "--enable-prefix-caching" in flags else None
 
 
 def _placement(line: CommandLine, launch: LaunchConfig) -> None:
@@ -97,7 +107,7 @@ def _placement(line: CommandLine, launch: LaunchConfig) -> None:
         line.require("--pipeline-parallel-size", stages)
 
 
-def _kv_dtype(launch: LaunchConfig) -> str | None:
+def kv_dtype(launch: LaunchConfig) -> str | None:
     """The cache type as vLLM names it; None where the model's own type is meant.
 
     Raises:

@@ -1,0 +1,245 @@
+"""The single changes that may make a launch fit: which are tried, per engine, and how far each has to go.
+
+It knows memory and risk, which bound a change (the longest context, the fewest layers on the host). What a
+change costs and which is best is `advisor.fixes`'; how it is written is the engines'.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+from advisor.calibration import judged
+from advisor.config import Request, Setup
+from advisor.memory.llamacpp import FAMILY, slots
+from advisor.memory.vllm import batched_tokens, utilization
+from advisor.options import formats_for
+from knowledge.catalog import Catalog
+from knowledge.errors import UnsupportedError
+from knowledge.kv_types import KV_TYPES, normalise_kv_type
+from knowledge.schema import Quant
+from knowledge.units import MIB_PER_GIB, format_tokens
+from knowledge.weights import best_weight_bytes
+
+SAFE = 0.05
+"""Risk of running out of memory up to which a launch counts as fitting."""
+_EVEN = 0.5
+_HOST_SHARE = 0.9
+"""Share of the RAM that a model may take; the rest is the system's."""
+_CONTEXT_STEP = 1024
+_UBATCHES = (256, 128)
+_BATCHED_TOKENS = (2048, 1024)
+_SEQUENCES = (64, 32, 16, 8, 4, 2, 1)
+_UTILIZATIONS = (0.9, 0.92, 0.94, 0.95, 0.96, 0.97)
+_FORMATS = 2
+"""Narrower formats to name, the widest that fit."""
+_FEWER_SEQUENCES = 0.01
+_EAGER = 0.25
+"""Decoding without captured graphs; the speed model does not tell them apart."""
+_NO_IMAGES = 0.3
+_NO_DRAFT = 0.3
+"""What a separate drafter gains; the speed model knows of heads inside the model only."""
+_OTHER_FILES = 0.02
+"""Files of another format have to be had first."""
+
+Accept = Callable[[Setup], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One change: in words, the setup after it, and a fixed price beside what the figures tell."""
+
+    text: str
+    setup: Setup
+    price: float = 0.0
+
+
+def changes_of(setup: Setup, catalog: Catalog) -> Iterator[Change]:
+    """Every change worth trying, each alone."""
+    yield from _llamacpp_changes(setup) if setup.launch.engine in FAMILY else _paged_changes(setup)
+    shorter = longest_context(setup) or longest_context(setup, _is_likelier_to_fit)
+    if shorter is not None:
+        yield Change(f"context {format_tokens(shorter.launch.ctx)}", shorter)
+    yield from _narrower_formats(setup, catalog)
+
+
+def _llamacpp_changes(setup: Setup) -> Iterator[Change]:
+    launch = setup.launch
+    if not launch.flash_attn:
+        yield Change("flash attention on", _with(setup, flash_attn=True))
+    else:  # a quantized V cache needs it (rule R20)
+        for kind in ("q8_0", "q4_0"):
+            if _narrows(setup, kind):
+                yield Change(f"KV cache {kind}", _with(setup, kv_type_k=kind, kv_type_v=kind))
+    count, unified = slots(launch)
+    wanted = max(launch.concurrency, 1)
+    if count > wanted and (wanted == 1 or not unified):
+        named = "one slot" if wanted == 1 else f"{wanted} slots"
+        yield Change(named, _with(setup, parallel=wanted, kv_unified=None), _FEWER_SEQUENCES)
+    if launch.engine != "ollama":  # which has no such flags
+        yield from _buffer_changes(setup)
+        moved = offloaded(setup)
+        if moved is not None and setup.model.is_moe:
+            yield Change(f"experts of {moved.launch.n_cpu_moe} layers on the host", moved)
+        elif moved is not None:
+            placed = f"{moved.launch.n_gpu_layers} of {setup.model.n_layers} layers on the GPU"
+            yield Change(placed, moved)
+
+
+def _buffer_changes(setup: Setup) -> Iterator[Change]:
+    launch = setup.launch
+    for ubatch in _UBATCHES:
+        if ubatch < launch.ubatch:
+            yield Change(f"micro-batch {ubatch}", _with(setup, ubatch=ubatch))
+    if launch.swa_full:
+        yield Change("windowed layers keep their window only", _with(setup, swa_full=False))
+    if launch.mmproj_gib:
+        yield Change("no vision projector", _with(setup, mmproj_gib=None), _NO_IMAGES)
+    if launch.draft_gib:
+        yield Change("no draft model", _with(setup, draft_gib=None), _NO_DRAFT)
+
+
+def _narrows(setup: Setup, kind: str) -> bool:
+    """Whether the cache type takes fewer bytes than both of the launch's."""
+    own = (normalise_kv_type(name) for name in (setup.launch.kv_type_k, setup.launch.kv_type_v))
+    return all(KV_TYPES[kind].bits < KV_TYPES[name].bits for name in own if name is not None)
+
+
+def _paged_changes(setup: Setup) -> Iterator[Change]:
+    launch = setup.launch
+    if launch.kv_type_k in {"f16", "bf16"}:
+        yield Change("KV cache fp8", _with(setup, kv_type_k="fp8", kv_type_v="fp8"))
+    limit, wanted = launch.max_num_seqs or launch.concurrency, launch.concurrency
+    sequences = sorted({n for n in (*_SEQUENCES, wanted) if wanted <= n < limit}, reverse=True)
+    fewer = [_with(setup, max_num_seqs=n) for n in sequences]
+    enough = (
+        next(filter(_is_safe, fewer), None)
+        or next(filter(_is_likelier_to_fit, fewer), None)
+        or next(reversed(fewer), None)
+    )
+    if enough is not None:
+        most = enough.launch.max_num_seqs
+        named = "one sequence at a time" if most == 1 else f"at most {most} sequences at once"
+        yield Change(named, enough, _FEWER_SEQUENCES)
+    if launch.engine != "vllm":
+        return
+    for tokens in _BATCHED_TOKENS:
+        if tokens < batched_tokens(setup):
+            yield Change(f"{tokens} tokens per step", _with(setup, max_num_batched_tokens=tokens))
+    if not launch.enforce_eager:
+        yield Change("eager mode (no CUDA graphs)", _with(setup, enforce_eager=True), _EAGER)
+    if launch.mmproj_gib:
+        yield Change("text only, without the vision encoder", _with(setup, mmproj_gib=None), _NO_IMAGES)
+    yield from _other_utilizations(setup)
+
+
+def _other_utilizations(setup: Setup) -> Iterator[Change]:
+    """The share of the card with the least risk, where it is another one."""
+    now = utilization(setup.launch)
+    others = [
+        _with(setup, gpu_memory_utilization=share) for share in _UTILIZATIONS if abs(share - now) > 0.005
+    ]
+    best = min(others, key=lambda other: (risk_of(other), utilization(other.launch)))
+    if risk_of(best) < risk_of(setup):
+        yield Change(f"{utilization(best.launch):.0%} of the GPU's memory", best)
+
+
+def _narrower_formats(setup: Setup, catalog: Catalog) -> Iterator[Change]:
+    """The widest narrower formats of the same model that fit, or the narrowest where none does."""
+    engine = "llama.cpp" if setup.launch.engine in FAMILY else setup.launch.engine
+    request = Request(gpu=setup.gpu.name, ctx=setup.launch.ctx)
+    narrower = [
+        changed
+        for quant in formats_for(engine, setup.model, setup.gpu, request, catalog)
+        if (changed := _in_format(setup, quant, catalog)).weights.total < 0.985 * setup.weights.total
+    ]
+    narrower.sort(key=lambda other: -other.weights.total)
+    enough = [other for other in narrower if _is_safe(other)][:_FORMATS]
+    for other in enough or narrower[-1:]:
+        size = f"{other.weights.total_gib:.1f} GiB"
+        yield Change(f"weights in {other.quant.name} ({size})", other, _OTHER_FILES)
+
+
+def _in_format(setup: Setup, quant: Quant, catalog: Catalog) -> Setup:
+    launch = setup.launch.model_copy(
+        update={"quant": quant.name, "weights_gib": None, "path": None, "repo": None}
+    )
+    return replace(
+        setup, launch=launch, quant=quant, weights=best_weight_bytes(setup.model, quant, catalog, None)
+    )
+
+
+def offloaded(setup: Setup, accept: Accept | None = None) -> Setup | None:
+    """The setup with as little as possible on the host: experts of a mixture, whole layers of a dense model.
+
+    None where even everything on the host does not fit. Only llama.cpp splits so; Ollama moves whole layers.
+    """
+    fits = accept or _is_safe
+    if setup.launch.engine not in FAMILY:
+        return None
+    layers = setup.model.n_layers
+    if setup.model.is_moe and setup.launch.engine != "ollama":
+        start = setup.launch.n_cpu_moe
+        return _least(start, layers, lambda n: _with(setup, n_cpu_moe=n), fits)
+    placed = setup.launch.n_gpu_layers
+    start = layers - min(placed, layers) if placed is not None else 0
+    return _least(start, layers, lambda n: _with(setup, n_gpu_layers=layers - n), fits)
+
+
+def longest_context(setup: Setup, accept: Accept | None = None) -> Setup | None:
+    """The setup with the longest context, in whole Ki tokens, that fits; None where none does."""
+    fits = accept or _is_safe
+    most = (setup.launch.ctx - 1) // _CONTEXT_STEP
+    low, high = 0, most
+    while low < high:
+        middle = (low + high + 1) // 2
+        if fits(_shortened(setup, middle * _CONTEXT_STEP)):
+            low = middle
+        else:
+            high = middle - 1
+    return _shortened(setup, low * _CONTEXT_STEP) if low else None
+
+
+def _shortened(setup: Setup, ctx: int) -> Setup:
+    launch = setup.launch
+    return _with(setup, ctx=ctx, depth=min(launch.depth, ctx), prompt=min(launch.prompt, ctx))
+
+
+def _least(start: int, most: int, build: Callable[[int], Setup], fits: Accept) -> Setup | None:
+    """`build` of the smallest number above `start` that fits, by halving."""
+    if start >= most or not fits(build(most)):
+        return None
+    low, high = start + 1, most
+    while low < high:
+        middle = (low + high) // 2
+        if fits(build(middle)):
+            high = middle
+        else:
+            low = middle + 1
+    return build(low)
+
+
+def risk_of(setup: Setup) -> float:
+    """The risk of running out, without the speed figures; 1 where the memory cannot be computed."""
+    try:
+        return judged(setup).risk.full
+    except UnsupportedError:
+        return 1.0
+
+
+def _is_likelier_to_fit(setup: Setup) -> bool:
+    return risk_of(setup) <= _EVEN
+
+
+def _is_safe(setup: Setup) -> bool:
+    return risk_of(setup) <= SAFE and host_holds(setup)
+
+
+def host_holds(setup: Setup) -> bool:
+    """Whether the host's memory, where it was stated, holds what the launch keeps there."""
+    ram = setup.host.ram_gib
+    return ram is None or judged(setup).memory.host_mib <= _HOST_SHARE * ram * MIB_PER_GIB
+
+
+def _with(setup: Setup, **changes: object) -> Setup:
+    return replace(setup, launch=setup.launch.model_copy(update=changes))

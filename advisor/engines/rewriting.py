@@ -1,0 +1,225 @@
+"""A launch command with one thing changed: what the person wrote stays, and the flags of the change are set.
+
+It owns which flag carries which field of a `LaunchConfig`, per engine. Whether a change is worth it is not
+its business.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Callable, Mapping
+
+from advisor.config import LaunchConfig, Setup
+from advisor.engines import llamacpp, sglang, vllm
+from advisor.engines.parsing import Reading
+from advisor.engines.parsing.arguments import Option
+from advisor.engines.parsing.shell_words import ASSIGNMENT
+from advisor.engines.versions import known_version, parse
+from advisor.memory.llamacpp import total_context
+from knowledge.catalog import Catalog
+from knowledge.schema import Quant
+
+Edits = dict[str, tuple[str, ...] | None]
+"""Flag → its values; None takes the flag away."""
+
+
+def rewritten(reading: Reading, before: Setup, after: Setup, quant_text: str | None, catalog: Catalog) -> str:
+    """The command of `reading`, which launches `before`, changed to launch `after`.
+
+    `quant_text` is the format as the model's name spells it.
+    """
+    changed = {
+        name
+        for name in LaunchConfig.model_fields
+        if getattr(before.launch, name) != getattr(after.launch, name)
+    }
+    if reading.engine == "ollama":
+        return _ollama(reading, before, after, changed, quant_text)
+    edits = _EDITORS[reading.engine](reading, after, changed, catalog)
+    places: dict[int, str] = {}
+    if "quant" in changed:
+        _change_format(reading, before, after, quant_text, edits, places, catalog)
+    return _text(reading, edits, places)
+
+
+def _llamacpp(reading: Reading, after: Setup, changed: set[str], catalog: Catalog) -> Edits:
+    launch = after.launch
+    edits: Edits = {
+        flag: (str(getattr(launch, field)),) for field, flag in _LLAMACPP_VALUES.items() if field in changed
+    }
+    if "flash_attn" in changed:
+        version = known_version("llama.cpp", reading.version, catalog)
+        valued = version.is_in(parse("llama.cpp", llamacpp.TRI_STATE_FLASH_ATTN, catalog), None)
+        edits["--flash-attn"] = ("on" if launch.flash_attn else "off",) if valued else ()
+    if "kv_unified" in changed or ("parallel" in changed and launch.parallel == 1):
+        edits["--kv-unified"] = () if launch.kv_unified else None
+    if changed & {"ctx", "parallel"} and (reading.context or 0) != total_context(launch):
+        edits["--ctx-size"] = (str(total_context(launch)),)
+    if "n_cpu_moe" in changed:
+        edits["--cpu-moe"] = None
+    if "swa_full" in changed:
+        edits["--swa-full"] = () if launch.swa_full else None
+    if "mmproj_gib" in changed:
+        edits |= {"--mmproj": None, "--mmproj-url": None}
+        if reading.found.text("--hf-repo"):
+            edits["--no-mmproj"] = ()
+    if "draft_gib" in changed:
+        edits |= dict.fromkeys(("--model-draft", "--hf-repo-draft", "--spec-type"))
+    return edits
+
+
+_LLAMACPP_VALUES = {
+    "kv_type_k": "--cache-type-k", "kv_type_v": "--cache-type-v", "parallel": "--parallel",
+    "ubatch": "--ubatch-size", "n_cpu_moe": "--n-cpu-moe", "n_gpu_layers": "--n-gpu-layers",
+}  # fmt: skip
+
+
+def _vllm(_reading: Reading, after: Setup, changed: set[str], _catalog: Catalog) -> Edits:
+    launch = after.launch
+    edits: Edits = {}
+    if "kv_type_k" in changed:
+        edits["--kv-cache-dtype"] = (vllm.kv_dtype(launch) or "auto",)
+    if "ctx" in changed:
+        edits["--max-model-len"] = (str(launch.ctx),)
+    for field in ("max_num_seqs", "max_num_batched_tokens", "gpu_memory_utilization"):
+        if field in changed:
+            edits[f"--{field.replace('_', '-')}"] = (f"{getattr(launch, field):g}",)
+    if "enforce_eager" in changed:
+        edits["--enforce-eager"] = () if launch.enforce_eager else None
+    if "mmproj_gib" in changed:
+        edits["--language-model-only"] = ()
+    return edits
+
+
+def _sglang(_reading: Reading, after: Setup, changed: set[str], _catalog: Catalog) -> Edits:
+    launch = after.launch
+    values = {
+        "kv_type_k": ("--kv-cache-dtype", sglang.kv_dtype(launch) or "auto"),
+        "ctx": ("--context-length", launch.ctx),
+        "max_num_seqs": ("--max-running-requests", launch.max_num_seqs),
+        "gpu_memory_utilization": ("--mem-fraction-static", launch.gpu_memory_utilization),
+    }
+    return {flag: (str(value),) for field, (flag, value) in values.items() if field in changed}
+
+
+_EDITORS: Mapping[str, Callable[[Reading, Setup, set[str], Catalog], Edits]] = {
+    "llama.cpp": _llamacpp, "vllm": _vllm, "sglang": _sglang,
+}  # fmt: skip
+_MODEL_FLAGS = ("--hf-file", "--hf-repo", "--model", "--model-path")
+
+
+def _change_format(
+    reading: Reading,
+    before: Setup,
+    after: Setup,
+    quant_text: str | None,
+    edits: Edits,
+    places: dict[int, str],
+    catalog: Catalog,
+) -> None:
+    """Name the files of the new format: in the repository, beside the old file, or where the facts say."""
+    name = reading.model or ""
+    option = next((o for flag in _MODEL_FLAGS if (o := reading.found.last(flag)) and o.values), None)
+    if reading.engine == "llama.cpp":
+        if option is not None and option.name == "--hf-repo":
+            value = f"{name.partition(':')[0]}:{after.quant.name}"
+        else:
+            value = _renamed(name, quant_text, after.quant, f"{after.model.name}-{after.quant.name}.gguf")
+    else:
+        value, online = vllm.source_of(after, catalog)
+        if reading.found.last("--quantization"):
+            edits["--quantization"] = (online,) if online else None
+        elif online:
+            edits["--quantization"] = (online,)
+    if option is not None:
+        edits[option.name] = (value,)
+    elif reading.found.positional:
+        places[reading.found.positional[0][0]] = value
+    del before
+
+
+def _renamed(name: str, quant_text: str | None, quant: Quant, otherwise: str) -> str:
+    if quant_text and quant_text.lower() in name.lower():
+        single = re.sub(r"-\d{5}-of-\d{5}(?=\.gguf$)", "", name, flags=re.IGNORECASE)
+        head, found, tail = single.lower().rpartition(quant_text.lower())
+        return single[: len(head)] + quant.name + single[len(head) + len(found) :] if tail or found else name
+    folder = re.match(r".*[/\\]", name)
+    return (folder[0] if folder else "") + otherwise
+
+
+def _ollama(reading: Reading, before: Setup, after: Setup, changed: set[str], quant_text: str | None) -> str:
+    launch = after.launch
+    variables: dict[str, str] = {}
+    if "kv_type_k" in changed:
+        variables |= {"OLLAMA_KV_CACHE_TYPE": launch.kv_type_k, "OLLAMA_FLASH_ATTENTION": "1"}
+    if "flash_attn" in changed:
+        variables["OLLAMA_FLASH_ATTENTION"] = "1" if launch.flash_attn else "0"
+    if "ctx" in changed:
+        variables["OLLAMA_CONTEXT_LENGTH"] = str(launch.ctx)
+    if "parallel" in changed:
+        variables["OLLAMA_NUM_PARALLEL"] = str(launch.parallel)
+    places: dict[int, str] = {}
+    if "quant" in changed and reading.model is not None:
+        base = reading.model
+        if quant_text and base.lower().endswith(quant_text.lower()):
+            base = base[: -len(quant_text)].rstrip("-")
+        at = next(i for i, word in enumerate(reading.launch.args) if word.text == reading.model)
+        places[at] = f"{base}{'-' if ':' in base else ':'}{after.quant.name.lower()}"
+    del before
+    return _text(reading, {}, places, variables)
+
+
+def _text(
+    reading: Reading, edits: Edits, places: Mapping[int, str], variables: Mapping[str, str] | None = None
+) -> str:
+    """The words as they were written, with the edits made; what is not there yet goes to the end."""
+    launch = reading.launch
+    left = dict(edits)
+    words: list[str] = []
+    starts = {option.start: option for option in reading.found.options if option.start >= 0}
+    final = {option.name: option for option in reading.found.options}
+    at = 0
+    while at < len(launch.args):
+        option = starts.get(at)
+        if option is None:
+            words.append(shlex.quote(places[at]) if at in places else launch.args[at].raw)
+            at += 1
+            continue
+        if option.name not in edits:
+            words.extend(word.raw for word in launch.args[option.start : option.end])
+        elif option is final[option.name] and edits[option.name] is not None:
+            words.extend(_words_of(option, left.pop(option.name) or ()))
+        at = option.end
+    for flag, values in left.items():
+        if values is not None:
+            words.extend((_short(reading.engine, flag), *map(shlex.quote, values)))
+    dropped = {option.spelled for option in starts_elsewhere(reading) if option.name in edits}
+    return " ".join([*_prefix(reading, variables or {}, dropped), *words])
+
+
+def starts_elsewhere(reading: Reading) -> list[Option]:
+    """Options that variables of the environment gave."""
+    return [option for option in reading.found.options if option.start < 0]
+
+
+def _words_of(option: Option, values: tuple[str, ...]) -> list[str]:
+    return [option.spelled, *map(shlex.quote, values)]
+
+
+def _short(engine: str, flag: str) -> str:
+    return llamacpp.SHORT.get(flag, flag) if engine == "llama.cpp" else flag
+
+
+def _prefix(reading: Reading, variables: Mapping[str, str], dropped: set[str]) -> list[str]:
+    """Variables and program: a variable stands where the person wrote it, a new one in front."""
+    launch, left = reading.launch, dict(variables)
+    head: list[str] = []
+    for word in launch.head:
+        match = ASSIGNMENT.match(word.text)
+        if match and match[1] in left:
+            head.append(f"{match[1]}={shlex.quote(left.pop(match[1]))}")
+        elif not (match and match[1] in dropped):
+            head.append(word.raw)
+    own = {name: launch.env[name] for name in launch.own_env if name not in dropped} | left
+    return [*(f"{name}={shlex.quote(value)}" for name, value in own.items()), *head]

@@ -1,0 +1,154 @@
+"""A launch command with its names settled: what it says and the device it runs on → one `Setup`.
+
+It owns what the engine fills in where the command is silent (context, slots, format of the weights). It
+judges nothing; what cannot be understood is a `UsageError` in one line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from advisor.asking import understand
+from advisor.config import LaunchConfig, Setup
+from advisor.engines.parsing import Reading, Remark
+from advisor.engines.parsing.ollama_env import default_context
+from advisor.launch_names import draft_gib, names_of, projector_gib
+from advisor.memory.llamacpp import slots
+from advisor.memory.vllm import sequences
+from advisor.receipts import NO_RECEIPTS, Receipts
+from advisor.setups import setup_for
+from knowledge.catalog import Catalog
+from knowledge.errors import UsageError
+from knowledge.schema import ModelSpec
+from knowledge.units import format_tokens
+
+_SETTLED = ("model", "quant", "engine_version")
+_FALLBACK_CONTEXT = 32768
+"""Tokens where neither the command nor the catalog states any."""
+
+
+@dataclass(frozen=True, slots=True)
+class Launched:
+    """The configuration that a command launches; `label` is what the command calls the model."""
+
+    setup: Setup
+    label: str
+    quant_text: str | None
+    """The format as it is written in the model's name."""
+    remarks: tuple[Remark, ...]
+
+
+def launched(
+    reading: Reading, options: Mapping[str, Any], catalog: Catalog, receipts: Receipts = NO_RECEIPTS
+) -> Launched:
+    """The one configuration that the command launches on the device of `options`.
+
+    Raises:
+        UsageError: no model is named, its name or format means nothing, or devices contradict each other.
+        HubError: the caller names a repository that cannot be read.
+    """
+    named = names_of(reading, options, catalog)
+    model = named.match.model
+    remarks = list(reading.remarks)
+    asked = understand(_options(reading, options, model), catalog)
+    gpu = catalog.gpus[asked.request.gpu]
+    count = _devices(reading, asked.request.gpu_count, remarks)
+    drafts = str(reading.settings.get("spec_decode", "")).startswith("mtp")
+    own = {"gpu_count": count, "engine_version": reading.version, "spec": "mtp" if drafts else "none"}
+    request = asked.request.model_copy(update=own)
+    setup = setup_for(request, reading.engine, model, named.quant, gpu, catalog, named.files, receipts)
+    setup = _with(setup, **_settings(reading, model), **_beside(reading, setup, remarks, catalog))
+    if reading.engine == "vllm" and setup.launch.max_num_seqs is None:
+        setup = _with(setup, max_num_seqs=sequences(setup))
+    setup = _in_context(reading, setup, remarks)
+    return Launched(setup, named.match.label, named.quant_text, tuple(remarks))
+
+
+def _beside(
+    reading: Reading, setup: Setup, remarks: list[Remark], catalog: Catalog
+) -> dict[str, float | None]:
+    """What is loaded beside the model: a vision projector, a draft model."""
+    projector = reading.found.text("--mmproj")
+    draft = None
+    if reading.draft is not None:
+        draft, said = draft_gib(reading.draft, reading.engine, catalog)
+        remarks.append(Remark("draft", said))
+    if not reading.loads_projector or not (setup.model.multimodal or projector):
+        return {"mmproj_gib": None, "draft_gib": draft}
+    known = setup.launch.mmproj_gib
+    size = known or projector_gib(projector)
+    if not known:
+        remarks.append(Remark("projector", f"a vision projector is loaded too, taken as {size:.2f} GiB"))
+    return {"mmproj_gib": size, "draft_gib": draft}
+
+
+def _options(reading: Reading, options: Mapping[str, Any], model: ModelSpec) -> dict[str, Any]:
+    """The request's options: those of the caller but for the names, which are settled."""
+    most = model.max_context or _FALLBACK_CONTEXT
+    context = max(reading.context or 0, most)  # settled later; a depth must not exceed it
+    own = {"ctx": context}
+    if options.get("concurrency") is None and reading.concurrency:
+        own["concurrency"] = reading.concurrency
+    return {name: value for name, value in options.items() if name not in _SETTLED} | own
+
+
+def _devices(reading: Reading, count: int, remarks: list[Remark]) -> int:
+    """How many devices the command uses: what it says, within what there is."""
+    used = reading.devices
+    if used is None or used == count:
+        return count
+    if used > count > 1:
+        raise UsageError(f"the command uses {used} devices, and --gpu names {count}", f"write --gpu {used}x…")
+    if used < count:
+        remarks.append(Remark("devices", f"the command uses {used} of the {count} devices"))
+    return used
+
+
+def _settings(reading: Reading, model: ModelSpec) -> dict[str, Any]:
+    """The command's settings, with "every layer" as a number or as the default it is."""
+    # what a command leaves open is the engine's, not what would be recommended
+    settings = {"prefix_caching": None, "max_num_seqs": None, **reading.settings}
+    layers = settings.get("n_gpu_layers")
+    if layers is not None and layers > model.n_layers:
+        settings["n_gpu_layers"] = None
+    if "n_cpu_moe" in settings:
+        settings["n_cpu_moe"] = min(settings["n_cpu_moe"], model.n_layers) if model.is_moe else 0
+    return settings
+
+
+def _in_context(reading: Reading, setup: Setup, remarks: list[Remark]) -> Setup:
+    """The setup with the context that one sequence gets."""
+    launch, model = setup.launch, setup.model
+    total = reading.context or reading.default_context
+    if total is None and reading.engine == "ollama":
+        total = default_context(launch.vram_gib * launch.gpu_count)
+    if total is None:
+        total = model.max_context or _FALLBACK_CONTEXT
+        whose = "the model's maximum" if model.max_context else "assumed, as the model's own is not known"
+        remarks.append(Remark("context", f"the context is {whose}: {format_tokens(total)} tokens"))
+    ctx = per_sequence(launch, total) if reading.context_is_total else total
+    if model.max_context and ctx > model.max_context:
+        most = format_tokens(model.max_context)
+        remarks.append(
+            Remark(
+                "context",
+                f"{model.name} takes at most {most} tokens, the command asks for {format_tokens(ctx)}",
+            )
+        )
+    if launch.depth > ctx:
+        raise UsageError(
+            f"--depth {launch.depth} is more than the {ctx} tokens that a sequence gets", "write less"
+        )
+    return _with(setup, ctx=max(ctx, 1), prompt=min(launch.prompt, max(ctx, 1)))
+
+
+def per_sequence(launch: LaunchConfig, total: int) -> int:
+    """Tokens that one sequence gets of a total context: the inverse of `total_context`."""
+    count, unified = slots(launch)
+    return total // (min(max(launch.concurrency, 1), count) if unified else count)
+
+
+def _with(setup: Setup, **changes: object) -> Setup:
+    return replace(setup, launch=setup.launch.model_copy(update=changes))

@@ -1,0 +1,414 @@
+"""Launch commands read back: the shell around them, each engine's grammar, the inverse of rendering."""
+
+import shlex
+from contextlib import suppress
+
+import pytest
+from hypothesis import assume, given, reject
+from hypothesis import strategies as st
+
+from advisor.config import LaunchConfig, Setup
+from advisor.engines import render
+from advisor.engines.parsing import parse_command
+from advisor.engines.parsing.shell_words import simple_commands
+from advisor.engines.versions import newest, parse
+from advisor.launched import launched
+from advisor.setups import usual_backend
+from knowledge.catalog import default_catalog
+from knowledge.errors import UnsupportedError, UsageError
+from knowledge.weights import NATIVE_MXFP4, weight_bytes
+
+CATALOG = default_catalog()
+QWEN = "Qwen3.5-35B-A3B-UD-Q4_K_XL.gguf"
+
+
+def words(text):
+    """The words of the only command of a text."""
+    (command,) = simple_commands(text)
+    return [word.text for word in command.words]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('llama-server -m \'a b.gguf\' -a "c \\" d"', ["llama-server", "-m", "a b.gguf", "-a", 'c " d']),
+        ("llama-server \\\n  -m x \\\n  -c 1 # all of it\n", ["llama-server", "-m", "x", "-c", "1"]),
+        ("llama-server.exe ^\r\n -m C:\\m\\x.gguf", ["llama-server.exe", "-m", "C:\\m\\x.gguf"]),
+        ("llama-server `\n -m x", ["llama-server", "-m", "x"]),
+        ("$ vllm serve x > log.txt 2>&1 &", ["vllm", "serve", "x"]),
+        ("vllm serve x 2>/dev/null", ["vllm", "serve", "x"]),
+        ("a --json '{\"k\": 1}'", ["a", "--json", '{"k": 1}']),
+        ("a -t $(nproc) -c ${C:-99}", ["a", "-t", "$(nproc)", "-c", "99"]),
+        ("M=/x/y.gguf\nllama-server -m $M", ["llama-server", "-m", "/x/y.gguf"]),
+        ("export M=q\nllama-server -m \"${M}.gguf\" -a '$M'", ["llama-server", "-m", "q.gguf", "-a", "$M"]),
+    ],
+)
+def test_a_shell_would_pass_these_words(text, expected):
+    assert words(text) == expected
+
+
+@given(st.lists(st.text(min_size=1).filter(lambda word: "\r" not in word), min_size=1, max_size=6))
+def test_what_a_shell_quotes_is_read_back(arguments):
+    text = shlex.join(["llama-server", *arguments])
+    assume(all(not word.startswith(("^", "`")) for word in arguments))
+    (command,) = simple_commands(text)
+    assert [word.text for word in command.words] == ["llama-server", *arguments]
+
+
+@given(st.text())
+def test_any_text_is_read_or_refused(text):
+    with suppress(UsageError):  # anything else is a defect
+        parse_command(text)
+
+
+@pytest.mark.parametrize("text", ["llama-server -m 'x", 'vllm serve "x', "", "   ", "# nothing"])
+def test_a_broken_quote_and_an_empty_text_are_refused(text):
+    with pytest.raises(UsageError):
+        parse_command(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "engine", "model"),
+    [
+        ("./build/bin/llama-server -m x.gguf", "llama.cpp", "x.gguf"),
+        ("sudo -E nohup numactl --interleave=all /opt/llama-server -m x.gguf &", "llama.cpp", "x.gguf"),
+        ("env GGML_CUDA=1 llama-cli -m x.gguf -p 'hi there'", "llama.cpp", "x.gguf"),
+        ("cd /opt && source venv/bin/activate && vllm serve a/b", "vllm", "a/b"),
+        ("python -u -m vllm.entrypoints.openai.api_server --model=a/b", "vllm", "a/b"),
+        ("uv run vllm serve a/b", "vllm", "a/b"),
+        ("bash -c 'vllm serve a/b --port 1'", "vllm", "a/b"),
+        ("python3 -m sglang.launch_server --model-path a/b", "sglang", "a/b"),
+        ("sglang serve --model-path a/b", "sglang", "a/b"),
+        ("ExecStart=/usr/bin/llama-server -m x.gguf", "llama.cpp", "x.gguf"),
+        ("me@box:~/llm$ ./llama-server -m x.gguf", "llama.cpp", "x.gguf"),
+        ("ollama run qwen3.5:27b 'why is the sky blue?'", "ollama", "qwen3.5:27b"),
+        ("docker exec -it ollama ollama run qwen3.5:27b", "ollama", "qwen3.5:27b"),
+        ("docker run --gpus all -v /m:/m ghcr.io/ggml-org/llama.cpp:server-cuda -m /m/x.gguf",
+         "llama.cpp", "/m/x.gguf"),
+        ("docker run ghcr.io/ggml-org/llama.cpp:full-cuda --server -m /m/x.gguf", "llama.cpp", "/m/x.gguf"),
+        ("podman run --rm -p 8000:8000 docker.io/vllm/vllm-openai:latest --model a/b", "vllm", "a/b"),
+        ("docker run --shm-size 32g lmsysorg/sglang python3 -m sglang.launch_server --model-path a/b",
+         "sglang", "a/b"),
+        ("docker run --entrypoint vllm -it rocm/vllm:x serve a/b", "vllm", "a/b"),
+    ],
+)  # fmt: skip
+def test_the_program_is_found_behind_its_wrappers(text, engine, model):
+    reading = parse_command(text)
+    assert (reading.engine, reading.model) == (engine, model)
+    assert reading.unknown == ()
+
+
+@pytest.mark.parametrize("text", ["./main -m x", "echo hello", "docker run ubuntu ls", "llama-bench -m x"])
+def test_what_starts_no_known_engine_is_refused(text):
+    with pytest.raises(UsageError, match="llama-server"):
+        parse_command(text)
+
+
+def test_a_container_gives_version_variables_and_devices():
+    reading = parse_command(
+        "docker run --gpus '\"device=0,1\"' -e LLAMA_ARG_CTX_SIZE=8192 --env=LLAMA_ARG_N_PARALLEL=2 "
+        "ghcr.io/ggml-org/llama.cpp:server-cuda-b9000 -hf a/b:Q8_0"
+    )
+    assert (reading.version, reading.devices, reading.context) == ("b9000", 2, 8192)
+    assert reading.settings["parallel"] == 2
+    assert parse_command("docker run vllm/vllm-openai:v0.11.0 --model a/b").version == "0.11.0"
+    assert parse_command("docker run vllm/vllm-openai:v0.11.0 --model a/b", "0.12.0").version == "0.12.0"
+
+
+def settings_of(text, version=None):
+    return parse_command(text, version).settings
+
+
+@pytest.mark.parametrize(
+    ("arguments", "settings"),
+    [
+        ("-ngl 20 -np 4 -kvu", {"n_gpu_layers": 20, "parallel": 4, "kv_unified": True, "flash_attn": True}),
+        ("--gpu-layers all --no-kv-unified", {"kv_unified": False, "flash_attn": True}),
+        ("--cache_type_k q8_0 -ctv Q4_0 -fa off", {
+            "kv_type_k": "q8_0", "kv_type_v": "q4_0", "flash_attn": False,
+        }),
+        ("-c 1 -c 2 -ub 64 -b 1024", {"ubatch": 64, "batch": 1024, "flash_attn": True}),
+        ("-ub 4096", {"ubatch": 2048, "flash_attn": True}),
+        ("-b 256", {"batch": 256, "ubatch": 256, "flash_attn": True}),
+        ("-ncmoe 12 -nkvo --swa-full", {
+            "n_cpu_moe": 12, "kv_offload": False, "swa_full": True, "flash_attn": True,
+        }),
+        ("-ts 3,1", {"tensor_split": (3.0, 1.0), "flash_attn": True}),
+        ("-ts 1,1 -sm layer", {"flash_attn": True}),
+        ("--spec-type draft-mtp", {"spec_decode": "mtp", "flash_attn": True}),
+        ("--spec-type draft-mtp --spec-draft-n-max 2", {"spec_decode": "mtp:2", "flash_attn": True}),
+        ("-dev none", {"n_gpu_layers": 0, "flash_attn": True}),
+    ],
+)  # fmt: skip
+def test_llamacpp_flags_are_settings(arguments, settings):
+    assert settings_of(f"llama-server -m {QWEN} {arguments}") == settings
+
+
+def test_old_builds_of_llamacpp_had_other_defaults():
+    reading = parse_command("llama-server -m x.gguf", "b6000")
+    assert reading.settings == {"n_gpu_layers": 0, "flash_attn": False}
+    assert reading.default_context == 4096
+    assert not reading.fits_itself
+    assert settings_of("llama-server -m x.gguf -ngl 99 -fa", "b6000")["flash_attn"] is True
+    newer = parse_command("llama-server -m x.gguf")
+    assert (newer.default_context, newer.fits_itself) == (None, True)
+    for stated in ("-ngl 99", "--fit off", "-ncmoe 4"):
+        assert not parse_command(f"llama-server -m x.gguf {stated}").fits_itself
+
+
+def test_llamacpp_reads_its_variables_and_flags_count_more():
+    reading = parse_command("LLAMA_ARG_CTX_SIZE=8192 LLAMA_ARG_FLASH_ATTN=off llama-server -m x.gguf -c 4096")
+    assert reading.context == 4096
+    assert reading.settings["flash_attn"] is False
+    (unknown,) = parse_command("LLAMA_ARG_CTX_SIZES=1 llama-server -m x.gguf").unknown
+    assert unknown.nearest[0] == "LLAMA_ARG_CTX_SIZE"
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (f"llama-server -m {QWEN} -c", "-c has no value"),
+        (f"llama-server -m {QWEN} -c -ngl 99", "-c has no value"),
+        (f"llama-server -m {QWEN} -c 32k", "not a whole number"),
+        (f"llama-server -m {QWEN} -c $CTX", "write the variable's value"),
+        (f"llama-server -m {QWEN} -ctk q3_0", "no cache type"),
+        (f"llama-server -m {QWEN} -ts a,b", "no list of parts"),
+        (f"llama-server -m {QWEN} -ot '(=CPU'", "no regular expression"),
+        ("vllm serve a/b --max-model-len", "has no value"),
+        ("vllm serve a/b --max-model-len --port 1", "has no value"),
+        ("vllm serve a/b --max-model-len lots", "not a whole number"),
+        ("vllm serve a/b --max-num-seqs 0", "from 1"),
+        ("vllm serve a/b --gpu-memory-utilization 90", "from 0 to 1"),
+        ("vllm serve a/b --kv-cache-dtype q9", "unknown"),
+        ("vllm serve a/b --speculative-config {method:mtp}", "no JSON"),
+        ("vllm serve a/b --max 3", "beginning of several flags"),
+        ("python -m sglang.launch_server --model-path a/b --tp two", "not a whole number"),
+        ("OLLAMA_KV_CACHE_TYPE=q5 ollama run x", "unknown"),
+        ("OLLAMA_NUM_PARALLEL=two ollama run x", "not a whole number"),
+    ],
+)
+def test_values_of_the_wrong_type_are_refused(text, says):
+    with pytest.raises(UsageError, match=says):
+        parse_command(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "flag", "nearest"),
+    [
+        (f"llama-server -m {QWEN} --ctx-sze 5", "--ctx-sze", "--ctx-size"),
+        (f"llama-server -m {QWEN} --ctx-size=5", "--ctx-size=5", "--ctx-size"),
+        (f"llama-server -m {QWEN} stray", "stray", None),
+        (f"llama-server -m {QWEN} —ctx-size 5", "—ctx-size", "--ctx-size"),
+        (f"llama-server -m {QWEN} –c 5", "–c", "-c"),
+        ("vllm serve a/b --max-model-length 5", "--max-model-length", "--max-model-len"),
+        ("vllm serve a/b --gpu-layers 3", "--gpu-layers", None),
+        ("sglang serve --model-path a/b --context-len-x 5", "--context-len-x", "--context-length"),
+        ("OLLAMA_KV_CACHE=q8_0 ollama run x", "OLLAMA_KV_CACHE", "OLLAMA_KV_CACHE_TYPE"),
+    ],
+)  # fmt: skip
+def test_unknown_flags_are_reported_with_the_nearest(text, flag, nearest):
+    (unknown,) = parse_command(text).unknown
+    assert unknown.flag == flag
+    assert nearest is None or unknown.nearest[0] == nearest
+
+
+@pytest.mark.parametrize(
+    ("text", "version"),
+    [
+        (f"llama-server -m {QWEN} --n-cpu-ffn 3", "b8763"),
+        (f"llama-server -m {QWEN} --no-mmap", "b11318"),
+        (f"llama-server -m {QWEN} --draft-max 8", "b11318"),
+        ("vllm serve a/b --max-num-active-seqs 4", "0.20.0"),
+        ("vllm serve a/b --num-scheduler-steps 4", "0.33.0"),
+    ],
+)
+def test_a_flag_that_the_version_lacks_is_reported(text, version):
+    (unknown,) = parse_command(text, version).unknown
+    assert version in unknown.reason
+
+
+def test_vllm_reads_arguments_as_argparse_does():
+    reading = parse_command(
+        "vllm serve a/b --max_model_len=32K -tp 2 -pp=2 --gpu-memory-util 0.9 --max-num-seqs 8 -O3 "
+        "--kv-cache-dtype fp8_e5m2 --no-enable-prefix-caching --served-model-name x y --enforce-eager "
+        "--max-num-batched-tokens 4k --cpu-offload-gb 4 --compilation-config.level 3 --trust-remote-code "
+        """--speculative-config '{"method":"qwen3_next_mtp","num_speculative_tokens":2}'"""
+    )
+    assert reading.unknown == ()
+    assert (reading.context, reading.devices) == (32768, 4)
+    assert reading.settings == {
+        "gpu_memory_utilization": 0.9, "max_num_seqs": 8, "max_num_batched_tokens": 4000,
+        "cpu_offload_gib": 4.0, "prefix_caching": False, "enforce_eager": True, "kv_type_k": "fp8",
+        "kv_type_v": "fp8", "tensor_parallel": 2, "spec_decode": "mtp",
+    }  # fmt: skip
+    assert parse_command("vllm serve a/b --max-model-len auto").longest_that_fits
+    assert parse_command("vllm serve a/b --config f.yaml").remarks[0].rule == "not-read"
+
+
+def test_models_are_named_as_people_write_them():
+    for text, quant in (
+        (f"llama-server -m /models/{QWEN}", "UD-Q4_K_XL"),
+        ("llama-server -m C:\\m\\Qwen3.5-35B-A3B-Q8_0-00001-of-00002.gguf", "Q8_0"),
+        ("llama-server -m /m/Qwen3.5-35B-A3B-GGUF/model-q6_k.gguf", "Q6_K"),
+        ("llama-server -hf unsloth/Qwen3.5-35B-A3B-GGUF:UD-Q4_K_XL", "UD-Q4_K_XL"),
+        ("llama-server -hf unsloth/Qwen3.5-35B-A3B-GGUF", "Q4_K_M"),
+        ("ollama run qwen3.5:35b-a3b-q8_0", "Q8_0"),
+        ("ollama run qwen3.5:35b-a3b", "Q4_K_M"),
+        ("vllm serve Qwen/Qwen3.5-35B-A3B-FP8", "FP8"),
+        ("vllm serve Qwen/Qwen3.5-35B-A3B", "BF16"),
+        ("vllm serve Qwen/Qwen3.5-35B-A3B --quantization fp8", "FP8"),
+    ):
+        launch = launched(parse_command(text), {"gpu": "h200"}, CATALOG).setup.launch
+        assert (launch.model, launch.quant) == ("Qwen/Qwen3.5-35B-A3B", quant), text
+    gpt = launched(parse_command("llama-server -hf ggml-org/gpt-oss-20b-GGUF"), {"gpu": "4090"}, CATALOG)
+    assert gpt.setup.launch.quant == "MXFP4"
+
+
+def test_contexts_that_are_not_stated_are_the_engines_own():
+    def context(text, **options):
+        return launched(parse_command(text), {"gpu": "3090", **options}, CATALOG).setup.launch.ctx
+
+    assert context(f"llama-server -m {QWEN}") == 262144
+    assert context(f"llama-server -m {QWEN} -c 0 -np 4") == 65536
+    assert context(f"llama-server -m {QWEN} -c 65536", concurrency=4) == 16384
+    assert context(f"llama-cli -m {QWEN} -c 65536") == 65536
+    assert context("vllm serve Qwen/Qwen3-8B") == 40960
+    assert context("ollama run qwen3:8b") == 32768
+    assert context("ollama run qwen3:8b", vram=12) == 4096
+
+
+def test_devices_are_those_that_the_command_uses():
+    def count(text, gpu):
+        return launched(parse_command(text), {"gpu": gpu}, CATALOG).setup.launch.gpu_count
+
+    assert count("vllm serve Qwen/Qwen3-8B -tp 2", "3090") == 2
+    assert count("vllm serve Qwen/Qwen3-8B", "2x3090") == 1
+    assert count(f"llama-server -m {QWEN}", "2x3090") == 2
+    assert count(f"llama-server -m {QWEN} -sm none", "2x3090") == 1
+    assert count(f"CUDA_VISIBLE_DEVICES=1 llama-server -m {QWEN}", "2x3090") == 1
+    with pytest.raises(UsageError, match="uses 4 devices"):
+        count("vllm serve Qwen/Qwen3-8B -tp 4", "2x3090")
+
+
+# parse(render(config)) = config, for configurations whose settings the command states
+
+
+MODELS = sorted(CATALOG.models)
+GGUF = ("Q4_K_M", "UD-Q4_K_XL", "Q8_0", "IQ4_XS", "Q2_K")
+CARDS = ("RTX 3090", "RTX 4090", "RTX 5090", "RX 7900 XTX")
+LLAMACPP_VERSIONS = st.none() | st.integers(5500, 11318).map(lambda build: f"b{build}")
+VLLM_VERSIONS = st.none() | st.sampled_from(
+    [row.version for row in CATALOG.engine_versions if row.engine == "vllm"]
+)
+
+
+def setup_of(model, quant, gpu, **launch):
+    spec, kind, device = CATALOG.models[model], CATALOG.quants[quant], CATALOG.gpus[gpu]
+    settings = {"vram_gib": device.memory_gib, "backend": usual_backend(launch["engine"], device), **launch}
+    config = LaunchConfig(model=model, quant=quant, gpu=gpu, **settings)
+    return Setup(config, spec, kind, weight_bytes(spec, kind), device)
+
+
+def read_back(setup):
+    """The launch that the rendered command means, on the same device and for the same use."""
+    launch = setup.launch
+    command, env = render(setup)
+    text = " ".join([*(f"{name}={shlex.quote(value)}" for name, value in env.items()), command])
+    reading = parse_command(text, launch.engine_version)
+    assert reading.unknown == ()
+    options = {
+        "gpu": launch.gpu, "gpu_count": launch.gpu_count, "vram": launch.vram_gib,
+        "concurrency": launch.concurrency, "prompt": launch.prompt, "backend": launch.backend,
+    }  # fmt: skip
+    return launched(reading, options, CATALOG).setup.launch
+
+
+@st.composite
+def llamacpp_setups(draw):
+    model = draw(st.sampled_from(MODELS))
+    spec = CATALOG.models[model]
+    quant = "MXFP4" if spec.architecture in NATIVE_MXFP4 else draw(st.sampled_from(GGUF))
+    version = draw(LLAMACPP_VERSIONS)
+    build = (parse("llama.cpp", version) if version else newest("llama.cpp")).key[0]
+    parallel = draw(st.none() | st.integers(1, 8))
+    unified = [None, False] if parallel is None else [None] if parallel == 1 or build < 6200 else [None, True]
+    ubatch = draw(st.sampled_from([64, 512, 1024, 4096]))
+    count = draw(st.integers(1, 3))
+    split = draw(st.none() | st.tuples(*[st.integers(1, 9).map(float)] * count)) if count > 1 else None
+    speculates = spec.has_mtp and build >= 9372
+    return setup_of(
+        model, quant, draw(st.sampled_from(CARDS)), engine="llama.cpp", engine_version=version,
+        ctx=draw(st.integers(2048, 200_000)), concurrency=draw(st.integers(1, 8)),
+        kv_type_k=draw(st.sampled_from(["f16", "bf16", "q8_0", "q5_1", "q4_0"])),
+        kv_type_v=draw(st.sampled_from(["f16", "q8_0", "iq4_nl", "q4_0"])),
+        flash_attn=draw(st.booleans()), n_gpu_layers=draw(st.none() | st.integers(0, spec.n_layers)),
+        n_cpu_moe=draw(st.integers(0, spec.n_layers)) if spec.is_moe else 0,
+        parallel=parallel, kv_unified=draw(st.sampled_from(unified)), ubatch=ubatch,
+        batch=max(ubatch, draw(st.sampled_from([2048, 512]))), gpu_count=count,
+        tensor_split=split if split and len(set(split)) > 1 else None,
+        spec_decode=draw(st.sampled_from(["none", "mtp", "mtp:2"])) if speculates else "none",
+        swa_full=draw(st.booleans()), kv_offload=draw(st.booleans()),
+    )  # fmt: skip
+
+
+@st.composite
+def paged_setups(draw, engine):
+    model = draw(st.sampled_from(MODELS))
+    spec = CATALOG.models[model]
+    native = spec.architecture in NATIVE_MXFP4
+    quant = "MXFP4" if native else draw(st.sampled_from(["BF16", "FP8", "AWQ-INT4", "GPTQ-INT4"]))
+    kinds = {"vllm": ["f16", "fp8", "int8", "nvfp4"], "sglang": ["f16", "fp8"]}[engine]
+    kind = draw(st.sampled_from(kinds))
+    tensor, stages = draw(st.sampled_from([1, 2, 4])), draw(st.sampled_from([1, 2]))
+    vllm = engine == "vllm"
+    return setup_of(
+        model, quant, draw(st.sampled_from(CARDS)), engine=engine,
+        engine_version=draw(VLLM_VERSIONS) if vllm else draw(st.sampled_from([None, "0.5.2", "0.5.23"])),
+        ctx=draw(st.integers(2048, 200_000)), concurrency=draw(st.integers(1, 8)),
+        kv_type_k=kind, kv_type_v=kind, tensor_parallel=tensor, gpu_count=tensor * stages,
+        gpu_memory_utilization=draw(st.sampled_from([0.5, 0.85, 0.9, 0.95])),
+        max_num_seqs=draw(st.integers(1, 512)),
+        max_num_batched_tokens=draw(st.none() | st.integers(512, 16384)),
+        enforce_eager=draw(st.booleans()), cpu_offload_gib=draw(st.sampled_from([0.0, 4.0, 12.5])),
+        prefix_caching=draw(st.booleans()) if vllm else draw(st.sampled_from([None, False])),
+        spec_decode=draw(st.sampled_from(["none", "mtp", "mtp:3"])) if vllm and spec.has_mtp else "none",
+    )  # fmt: skip
+
+
+@st.composite
+def ollama_setups(draw):
+    model = draw(st.sampled_from(MODELS))
+    native = CATALOG.models[model].architecture in NATIVE_MXFP4
+    kind = draw(st.sampled_from(["f16", "q8_0", "q4_0"]))
+    return setup_of(
+        model, "MXFP4" if native else draw(st.sampled_from(GGUF)), draw(st.sampled_from(CARDS)),
+        engine="ollama", ctx=draw(st.integers(2048, 200_000)), concurrency=draw(st.integers(1, 4)),
+        parallel=draw(st.none() | st.integers(1, 8)), kv_type_k=kind, kv_type_v=kind,
+        flash_attn=draw(st.booleans()), gpu_count=draw(st.integers(1, 2)),
+    )  # fmt: skip
+
+
+@given(st.one_of(llamacpp_setups(), paged_setups("vllm"), paged_setups("sglang"), ollama_setups()))
+def test_a_rendered_command_means_the_configuration_it_was_made_from(setup):
+    try:
+        back = read_back(setup)
+    except UnsupportedError:
+        reject()  # this version cannot express it: there is no command to read back
+    assert back == setup.launch
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_every_models_name_survives_the_round_trip(model):
+    spec = CATALOG.models[model]
+    native = spec.architecture in NATIVE_MXFP4
+    for engine, quants in (
+        ("llama.cpp", ["MXFP4"] if native else GGUF),
+        ("vllm", ["MXFP4"] if native else ["BF16", "FP8", "AWQ-INT4", "NVFP4"]),
+        ("ollama", ["MXFP4"] if native else ["Q4_K_M", "Q8_0"]),
+    ):
+        for quant in quants:
+            setup = setup_of(
+                model, quant, "RTX 5090", engine=engine, ctx=4096, max_num_seqs=4, gpu_memory_utilization=0.9
+            )
+            back = read_back(setup)
+            assert (back.model, back.quant) == (model, quant)
