@@ -16,7 +16,7 @@ CACHE_TYPES = ("f16", "q8_0", "q4_0")
 """https://github.com/ollama/ollama/blob/fb3076099/docs/faq.mdx"""
 
 
-def render(setup: Setup, rules: RuleOutcome, catalog: Catalog | None = None) -> tuple[str, dict[str, str]]:
+def render(setup: Setup, _rules: RuleOutcome, _catalog: Catalog | None = None) -> tuple[str, dict[str, str]]:
     """The command and the environment that launch `setup`; the tag is a model of one's own (`ollama create`).
 
     Raises:
@@ -40,5 +40,4 @@ def render(setup: Setup, rules: RuleOutcome, catalog: Catalog | None = None) -> 
         env["OLLAMA_FLASH_ATTENTION"] = "1" if launch.flash_attn else "0"
     if launch.parallel is not None:
         env["OLLAMA_NUM_PARALLEL"] = str(launch.parallel)
-    del rules, catalog  # none of the rules sets a variable, and no flag is looked up
     return f"ollama run {setup.model.name.lower()}:{setup.quant.name.lower()}", env

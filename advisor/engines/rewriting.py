@@ -35,11 +35,11 @@ def rewritten(reading: Reading, before: Setup, after: Setup, quant_text: str | N
         if getattr(before.launch, name) != getattr(after.launch, name)
     }
     if reading.engine == "ollama":
-        return _ollama(reading, before, after, changed, quant_text)
+        return _ollama(reading, after, changed, quant_text)
     edits = _EDITORS[reading.engine](reading, after, changed, catalog)
     places: dict[int, str] = {}
     if "quant" in changed:
-        _change_format(reading, before, after, quant_text, edits, places, catalog)
+        _change_format(reading, after, quant_text, edits, places, catalog)
     return _text(reading, edits, places)
 
 
@@ -111,7 +111,6 @@ _MODEL_FLAGS = ("--hf-file", "--hf-repo", "--model", "--model-path")
 
 def _change_format(
     reading: Reading,
-    before: Setup,
     after: Setup,
     quant_text: str | None,
     edits: Edits,
@@ -136,7 +135,6 @@ def _change_format(
         edits[option.name] = (value,)
     elif reading.found.positional:
         places[reading.found.positional[0][0]] = value
-    del before
 
 
 def _renamed(name: str, quant_text: str | None, quant: Quant, otherwise: str) -> str:
@@ -148,7 +146,7 @@ def _renamed(name: str, quant_text: str | None, quant: Quant, otherwise: str) ->
     return (folder[0] if folder else "") + otherwise
 
 
-def _ollama(reading: Reading, before: Setup, after: Setup, changed: set[str], quant_text: str | None) -> str:
+def _ollama(reading: Reading, after: Setup, changed: set[str], quant_text: str | None) -> str:
     launch = after.launch
     variables: dict[str, str] = {}
     if "kv_type_k" in changed:
@@ -166,7 +164,6 @@ def _ollama(reading: Reading, before: Setup, after: Setup, changed: set[str], qu
             base = base[: -len(quant_text)].rstrip("-")
         at = next(i for i, word in enumerate(reading.launch.args) if word.text == reading.model)
         places[at] = f"{base}{'-' if ':' in base else ':'}{after.quant.name.lower()}"
-    del before
     return _text(reading, {}, places, variables)
 
 
@@ -194,11 +191,11 @@ def _text(
     for flag, values in left.items():
         if values is not None:
             words.extend((_short(reading.engine, flag), *map(shlex.quote, values)))
-    dropped = {option.spelled for option in starts_elsewhere(reading) if option.name in edits}
+    dropped = {option.spelled for option in _of_variables(reading) if option.name in edits}
     return " ".join([*_prefix(reading, variables or {}, dropped), *words])
 
 
-def starts_elsewhere(reading: Reading) -> list[Option]:
+def _of_variables(reading: Reading) -> list[Option]:
     """Options that variables of the environment gave."""
     return [option for option in reading.found.options if option.start < 0]
 

@@ -19,7 +19,7 @@ _NEWER_THAN_ALL = (9999,)
 """The facts keep no calendar of SGLang: without a version, every flag that is not gone exists."""
 
 
-def render(setup: Setup, rules: RuleOutcome, catalog: Catalog | None = None) -> tuple[str, dict[str, str]]:
+def render(setup: Setup, _rules: RuleOutcome, catalog: Catalog | None = None) -> tuple[str, dict[str, str]]:
     """The command and the environment that launch `setup`.
 
     Raises:
@@ -50,7 +50,6 @@ def render(setup: Setup, rules: RuleOutcome, catalog: Catalog | None = None) -> 
         line.require("--disable-radix-cache")
     if launch.spec_decode != "none":
         raise UnsupportedError("speculation by SGLang is not supported", "use --spec none")
-    del rules  # none of them sets a flag here
     return str(line), {}
 
 

@@ -29,13 +29,12 @@ _KNOWN = frozenset({
 _VALUED = frozenset({"--keepalive", "--format", "--think", "--dimensions"})
 
 
-def read(launch: Launch, version_text: str | None, catalog: Catalog) -> Reading:
+def read(launch: Launch, version_text: str | None, _catalog: Catalog) -> Reading:
     """The reading of `ollama run MODEL` or `ollama serve` with the variables before it.
 
     Raises:
         UsageError: a variable of the wrong type.
     """
-    del catalog  # no flag table: there is nothing to look up
     found = Arguments()
     reading = Reading(launch, version_text, found, devices=launch.devices)
     words = words_of(launch)
