@@ -109,7 +109,7 @@ def test_a_guessed_file_or_graph_is_less_certain():
     spread = spreads()["llama.cpp"]
     computed = replace(case, weights=replace(case.weights, basis="computed"))
     listed = replace(case, weights=replace(case.weights, basis="listed"))
-    derived = replace(case, model=case.model.model_copy(update={"llama_arch": "granite"}))
+    derived = replace(case, model=case.model.model_copy(update={"llama_arch": "phi2"}))
     sure, of_list, by_rule, of_graph = (
         standard_error_mib(demand_of(one, memory), memory, spread)
         for one in (case, listed, computed, derived)

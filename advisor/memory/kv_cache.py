@@ -18,6 +18,14 @@ def pad(x: int, multiple: int) -> int:
     return -(-x // multiple) * multiple
 
 
+INDEXER_KEY = 128
+"""Elements of the key that a sparse indexer keeps per token (DeepSeek V3.2, GLM-5)."""
+
+_SPARSE = frozenset({"glm-dsa", "deepseek32"})
+_SHARED_INDEXERS_FROM = 1_048_576
+"""GLM-5.2, told by its context: most layers take the choice of an indexer above them."""
+
+
 @dataclass(frozen=True, slots=True)
 class Cells:
     """Geometry of the cache: `cells` per stream (`sliding`: of windowed layers), streams, tokens at once."""
@@ -38,11 +46,17 @@ class LayerRow:
     windowed: bool
 
 
+def indexed(model: ModelSpec, index: int) -> bool:
+    """Whether layer `index` has an indexer of its own: every one, or the first two and then one of four."""
+    return model.max_context < _SHARED_INDEXERS_FROM or index < 2 or index % 4 == 2
+
+
 def attention_rows(model: ModelSpec) -> tuple[LayerRow, ...]:
     """The kinds of layer that cache, with the elements per token of each.
 
-    MLA keeps one K row of `kv_lora_rank + rope` and no V. Layers that share another's cache (gemma E2B/E4B)
-    keep none: the shared ones are the last of the stack, taken to have the stack's own mix of kinds.
+    MLA keeps one K row of `kv_lora_rank + rope` and no V, and beside it the keys of a sparse indexer. Layers
+    that share another's cache (gemma E2B/E4B) keep none: the shared ones are the last of the stack, taken to
+    have the stack's own mix of kinds.
 
     Raises:
         UnsupportedError: the catalog lacks the dimensions of an attention kind the model has.
@@ -75,6 +89,9 @@ def attention_rows(model: ModelSpec) -> tuple[LayerRow, ...]:
         rows.append(
             LayerRow(model.layers_mla, model.kv_lora_rank + (model.qk_rope_head_dim or 0), 0, windowed=False)
         )
+        if model.llama_arch in _SPARSE:
+            count = sum(indexed(model, index) for index in range(model.n_layers))
+            rows.append(LayerRow(count, INDEXER_KEY, 0, windowed=False))
     if any(row.k_elements <= 0 for row in rows):
         raise UnsupportedError(
             f"{model.name}: the catalog lacks the heads of its attention layers", "see: advisor models"
@@ -97,12 +114,18 @@ def cells(model: ModelSpec, n_ctx: int, slots: int, *, unified: bool, ubatch: in
     return Cells(per_stream, windowed, 1 if single else slots, tokens)
 
 
-def kv_bytes(model: ModelSpec, shape: Cells, type_k: str, type_v: str) -> float:
-    """Bytes of the whole cache; equals llama.cpp's own figure."""
+def kv_bytes(model: ModelSpec, shape: Cells, type_k: str, type_v: str, *, flash_attn: bool = True) -> float:
+    """Bytes of the whole cache; equals llama.cpp's own figure.
+
+    Without flash attention V is kept transposed, and every layer's V takes the rows of the widest one.
+    """
     total = 0.0
-    for row in attention_rows(model):
+    rows = attention_rows(model)
+    widest = max((row.v_elements for row in rows), default=0)
+    for row in rows:
         n = shape.sliding if row.windowed else shape.cells
-        total += row.layers * n * (row_bytes(type_k, row.k_elements) + row_bytes(type_v, row.v_elements))
+        v = row.v_elements if flash_attn else widest
+        total += row.layers * n * (row_bytes(type_k, row.k_elements) + row_bytes(type_v, v))
     return shape.streams * total
 
 
