@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from advisor.calibration import Judged, judged
 from advisor.config import Rejected, Request, Setup
 from advisor.engines.rules import apply
+from advisor.memory.llamacpp import least_mib
 from advisor.options import check_options, engines_for, formats_for, is_last_resort, kv_pairs_for
 from advisor.receipts import NO_RECEIPTS, Receipts
 from advisor.setups import setup_for
@@ -151,7 +152,7 @@ class _Search:
             if is_last_resort((key, value)) and fits and len(pairs) > 1:
                 continue
             setup = self._with(base, kv_type_k=key, kv_type_v=value)
-            reason = self._obstacle(setup)
+            reason = self._overfull(setup) or self._obstacle(setup)
             if reason and engine == "llama.cpp" and self.request.ubatch is None:
                 smaller = self._with(setup, ubatch=_SMALL_UBATCH)
                 if not self._obstacle(smaller):
@@ -205,6 +206,19 @@ class _Search:
         body = (setup.weights.dense + setup.weights.experts) / BYTES_PER_MIB / setup.launch.gpu_count
         room = self.vram_gib * MIB_PER_GIB
         return f"weights of {format_mib(body)} in {format_mib(room)}" if body > room else ""
+
+    def _overfull(self, setup: Setup) -> str:
+        """That weights and cache alone are too much for one card: spares the graph's replay."""
+        launch = setup.launch
+        alone = launch.engine == "llama.cpp" and launch.gpu_count == 1 and launch.kv_offload
+        if not alone or launch.n_gpu_layers is not None or launch.n_cpu_moe:
+            return ""
+        try:
+            least = least_mib(setup)
+        except UnsupportedError as error:
+            return str(error)
+        room = self.vram_gib * MIB_PER_GIB
+        return f"weights and cache of {format_mib(least)} in {format_mib(room)}" if least > room else ""
 
     def _shortage(self, found: Judged) -> str:
         memory, risk = found.memory, found.risk.full

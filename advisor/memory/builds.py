@@ -31,6 +31,9 @@ _COMMITS = {"49bfddeca": dt.date(2026, 3, 15), "0c1e57098": dt.date(2026, 10, 15
 
 _HALF_MASK_SINCE = dt.date(2026, 5, 27)
 _LIMITED_OUTPUTS_SINCE = dt.date(2026, 5, 30)
+_LIMITED_DRAFTS_SINCE = dt.date(2026, 10, 1)
+"""Draft heads kept logits of the whole micro-batch in builds of May to September (520 MiB of a 27B,
+`data/memory/memory_cases.csv`), those of one row per slot in the source of mid-October."""
 _FOUR_SLOTS_SINCE = dt.date(2025, 11, 1)
 
 _FIRST_NUMBER = 1000
@@ -53,6 +56,8 @@ class Layout:
     all_logits: bool
     pool_scratch: bool
     default_slots: int
+    draft_logits: bool = False
+    """Whether a draft head reserves logits of the whole micro-batch."""
 
 
 NEWEST = Layout(mask_bytes=2, all_logits=False, pool_scratch=False, default_slots=4)
@@ -105,4 +110,5 @@ def layout(version: str | None) -> Layout:
         all_logits=day < _LIMITED_OUTPUTS_SINCE,
         pool_scratch=day < _LIMITED_OUTPUTS_SINCE,
         default_slots=4 if day >= _FOUR_SLOTS_SINCE else 1,
+        draft_logits=day < _LIMITED_DRAFTS_SINCE,
     )

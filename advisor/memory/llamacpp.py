@@ -9,7 +9,14 @@ from dataclasses import replace
 
 from advisor.config import GpuMemory, LaunchConfig, Memory, Setup
 from advisor.memory.builds import NEWEST, Layout, layout
-from advisor.memory.compute import compute_bytes, graph_of, output_bytes, pool_scratch_bytes
+from advisor.memory.compute import (
+    Part,
+    compute_bytes,
+    draft_compute_bytes,
+    graph_of,
+    output_bytes,
+    pool_scratch_bytes,
+)
 from advisor.memory.kv_cache import Cells, attention_rows, cells, kv_bytes
 from advisor.memory.placement import Placement, memory_of_devices, place
 from advisor.memory.state import draft_length, state_bytes
@@ -97,31 +104,41 @@ def account(setup: Setup) -> Memory:
     placement = place(setup)
     rollback = draft_length(launch.spec_decode)
 
-    kv = kv_bytes(model, shape, type_k, type_v) / BYTES_PER_MIB
-    state = state_bytes(model, count, rollback) / BYTES_PER_MIB
     flash = launch.flash_attn
-    buffer = (
-        compute_bytes(model, shape, type_k, type_v, slots=count, flash_attn=flash, layout=build)
-        / BYTES_PER_MIB
-    )
+    kv = kv_bytes(model, shape, type_k, type_v, flash_attn=flash) / BYTES_PER_MIB
+    state = state_bytes(model, count, rollback) / BYTES_PER_MIB
+    memory = memory_of_devices(setup)
+    shares = [share for share in placement.shares if share > 0]
+    pipelined = len(shares) > 1 and placement.layer_share == 1.0 and not launch.n_cpu_moe
+
+    streamed = min(launch.n_cpu_moe, model.n_layers) if model.is_moe else 0
+
+    def buffer_mib(*, first: bool) -> float:
+        part = Part(
+            copies=_PIPELINE_COPIES if pipelined else 1,
+            first=first,
+            streamed_layers=streamed,
+            streamed=(placement.expert_bytes,) * 3 if streamed else (0.0, 0.0, 0.0),
+        )
+        needed = compute_bytes(
+            model, shape, type_k, type_v, slots=count, flash_attn=flash, layout=build, part=part
+        )
+        return max(needed, _streamed_floor(setup, shape, placement, needed)) / BYTES_PER_MIB
+
     pool = pool_scratch_bytes(model, shape, type_k, type_v, flash_attn=flash, layout=build) / BYTES_PER_MIB
     output = output_bytes(model, count) / BYTES_PER_MIB
     on_device = placement.layer_share if launch.kv_offload else 0.0
-    buffer += placement.copied
-    memory = memory_of_devices(setup)
-    if len(memory) > 1 and placement.layer_share == 1.0 and not launch.n_cpu_moe:  # pipelined
-        buffer += (_PIPELINE_COPIES - 1) * _input_mib(setup, shape)
-
     parts = []
     for index, (gib, share) in enumerate(zip(memory, placement.shares, strict=True)):
         weights = placement.device * share + (launch.mmproj_gib or 0.0) * MIB_PER_GIB * (index == 0)
-        cache, compute = kv * on_device * share, buffer
+        cache = kv * on_device * share
+        compute = buffer_mib(first=index == 0) if share or index == 0 else 0.0
         growth = pool + (_ENCODER_MIB if launch.mmproj_gib and index == 0 else 0.0)
         if index == placement.output_on:
             weights += placement.output + (launch.draft_gib or 0.0) * MIB_PER_GIB
             if rollback or launch.draft_gib:
                 cache += _draft_cache_mib(setup, shape)
-                compute += _draft_compute_mib(setup, shape)
+                compute += _draft_mib(setup, shape, build, count)
         overhead = (
             _overhead_mib(setup, placement) + _shared_host_mib(setup, placement) * (index == 0) + growth
         )
@@ -151,6 +168,18 @@ def shape_of(launch: LaunchConfig, model: ModelSpec) -> Cells:
     return replace(shape, sliding=shape.cells) if launch.swa_full and shape.sliding else shape
 
 
+def least_mib(setup: Setup) -> float:
+    """MiB of weights and cache alone, all on one device: what no compute buffer could make fit.
+
+    Raises:
+        UnsupportedError: see `account`.
+    """
+    launch, model = setup.launch, setup.model
+    types = _kv_name(launch.kv_type_k), _kv_name(launch.kv_type_v)
+    cache = kv_bytes(model, shape_of(launch, model), *types)
+    return place(setup).device + cache / BYTES_PER_MIB
+
+
 def largest_buffer_mib(setup: Setup) -> float:
     """The largest single allocation of `setup` on a device: the compute buffer, or one layer's cache.
 
@@ -168,7 +197,7 @@ def largest_buffer_mib(setup: Setup) -> float:
 
 def _overhead_mib(setup: Setup, placement: Placement) -> float:
     backend = backend_of(setup)
-    split = placement.copied > 0 or placement.layer_share < 1
+    split = setup.launch.n_cpu_moe > 0 or placement.layer_share < 1
     streamed = _PARTIAL_CUDA_MIB if split and backend == "cuda" else 0.0
     return OVERHEAD_MIB.get(backend, max(OVERHEAD_MIB.values())) + streamed
 
@@ -198,18 +227,22 @@ def _draft_cache_mib(setup: Setup, shape: Cells) -> float:
     return shape.streams * shape.cells * per_cell / BYTES_PER_MIB
 
 
-def _draft_compute_mib(setup: Setup, shape: Cells) -> float:
-    """The draft head's own graph: logits of 512 tokens whatever `--ubatch-size` is, and its inputs.
+def _draft_mib(setup: Setup, shape: Cells, build: Layout, count: int) -> float:
+    """The draft's own graph: the head that the model brings along, or (a separate model) one much like it."""
+    shape = replace(shape, ubatch=min(shape.ubatch, _DRAFT_UBATCH))
+    build = replace(build, all_logits=build.draft_logits)
+    return draft_compute_bytes(setup.model, shape, "f16", "f16", slots=count, layout=build) / BYTES_PER_MIB
 
-    520 MiB up to 32K cells and 613 at 262,144 on a 27B (`data/memory/memory_cases.csv`, `llamacpp_logs.csv`).
+
+def _streamed_floor(setup: Setup, shape: Cells, placement: Placement, whole: float) -> float:
+    """Bytes that a device needs where layers lie on the host: their weights and caches are copied in.
+
+    Within a fifth of what llama.cpp's own graph takes; it hardly depends on how many layers they are.
     """
+    if placement.layer_share in {0.0, 1.0}:
+        return whole
     model = setup.model
-    logits = _DRAFT_UBATCH * 4 * model.vocab_size
-    inputs = max(_DRAFT_UBATCH * 4 * 3.5 * model.hidden_size, shape.cells * 512.0)
-    return (logits + inputs) / BYTES_PER_MIB
-
-
-def _input_mib(setup: Setup, shape: Cells) -> float:
-    """One copy of a micro-batch's inputs: the mask and the embedded tokens."""
-    mask = (shape.cells + shape.sliding) * 2 * shape.streams
-    return shape.ubatch * (mask + 4 * setup.model.hidden_size) / BYTES_PER_MIB
+    row = max(row.k_elements for row in attention_rows(model)) if attention_rows(model) else 0
+    keys = 3.0 * shape.streams * shape.cells * row_bytes(_kv_name(setup.launch.kv_type_k), row)
+    inputs = shape.ubatch * (2.0 * (shape.cells + shape.sliding) + 3 * 4.0 * model.hidden_size)
+    return max(whole + placement.largest_bytes, keys + inputs)

@@ -20,8 +20,8 @@ class Placement:
 
     `device` is all that lies on devices but for `output` (the head and a draft head), which sits whole on
     device `output_on`; `layer_share` is the part of the stack, with its caches, that lies on devices, and
-    `shares` each device's part of that; `copied` what is copied to a device during a prompt because its home
-    is the host (the largest tensor of experts, or of a dense feed-forward).
+    `shares` each device's part of that. Bytes of what is copied to a device for a prompt where its home is
+    the host: `expert_bytes` of one tensor of a layer's experts, `largest_bytes` of a layer's largest.
     """
 
     device: float
@@ -30,7 +30,8 @@ class Placement:
     host: float
     layer_share: float
     shares: tuple[float, ...]
-    copied: float
+    expert_bytes: float
+    largest_bytes: float
 
 
 def place(setup: Setup) -> Placement:
@@ -43,7 +44,7 @@ def place(setup: Setup) -> Placement:
     layers = max(model.n_layers, 1)
     lookup = weights.token_embd + weights.per_layer_embedding
     if setup.gpu.kind == "cpu":  # the device is the host: one copy of everything
-        return Placement(weights.total / BYTES_PER_MIB, 0.0, 0, 0.0, 1.0, (1.0,), 0.0)
+        return Placement(weights.total / BYTES_PER_MIB, 0.0, 0, 0.0, 1.0, (1.0,), 0.0, 0.0)
 
     wanted = launch.n_gpu_layers
     everything = wanted is None or wanted < 0 or wanted > layers
@@ -60,9 +61,9 @@ def place(setup: Setup) -> Placement:
     host = lookup + (weights.dense - dense) + (weights.experts - experts) + (weights.output - output)
     if weights.tied and not everything:
         host -= weights.output  # one matrix serves as both there
-    copied = 0.0
-    if share > 0 and experts < weights.experts:
-        copied = weights.experts / routed_layers / 3
+    expert_bytes = weights.experts / routed_layers / 3
+    # a dense layer: three matrices of the feed-forward, and attention about as large as one
+    largest = expert_bytes if model.is_moe else weights.dense / layers / 4
     offloaded = layers if everything else wanted or 0
     shares, output_on = _shares(launch, memory_of_devices(setup), offloaded, everything=everything)
     return Placement(
@@ -72,7 +73,8 @@ def place(setup: Setup) -> Placement:
         host=host / BYTES_PER_MIB,
         layer_share=share,
         shares=shares,
-        copied=copied / BYTES_PER_MIB,
+        expert_bytes=expert_bytes,
+        largest_bytes=largest,
     )
 
 

@@ -7,6 +7,7 @@ it knows no models and no operations.
 from __future__ import annotations
 
 import itertools
+from bisect import bisect_right
 
 _ALIGNMENT = 128
 _ENDLESS = 1 << 62
@@ -25,18 +26,14 @@ class Tape:
 
     def __init__(self, copies: int = 1) -> None:
         self._copies = copies
-        self._sizes: list[int] = []
-        self._sources: list[tuple[int, ...]] = []
-        self._heirs: list[tuple[int, ...]] = []
+        self._tensors: list[tuple[int, tuple[int, ...], tuple[int, ...]]] = []
         self._steps: list[int] = []
         self._inputs: dict[str, int] = {}
         self._split: int | None = None
 
     def _record(self, size: int, sources: tuple[int, ...], heirs: tuple[int, ...]) -> int:
-        self._sizes.append(size)
-        self._sources.append(sources)
-        self._heirs.append(heirs)
-        return len(self._sizes) - 1
+        self._tensors.append((size, sources, heirs))
+        return len(self._tensors) - 1
 
     def input(self, name: str, size: float) -> int:
         """A tensor filled before the graph runs: alive from the start until its last use.
@@ -71,64 +68,76 @@ class Tape:
 
     def peak(self) -> int:
         """Bytes of the buffer."""
-        uses = [0] * len(self._sizes)
-        for source in itertools.chain.from_iterable(self._sources):
-            uses[source] += 1
-        if self._copies > 1:
-            for tensor in self._inputs.values():
-                uses[tensor] += 1
-        holes, place, held = _Holes(), [0] * len(self._sizes), [0] * len(self._sizes)
+        uses, tensors = self._uses(), self._tensors
+        holes, place, held = _Holes(), [0] * len(tensors), [0] * len(tensors)
         later = set(self._steps)
         first = (tensor for tensor in self._inputs.values() if tensor not in later)
-        for tensor in (*first, *self._steps):
-            size = self._sizes[tensor]
-            heir = next((x for x in self._heirs[tensor] if uses[x] == 1 and held[x] >= size), None)
+        for tensor in itertools.chain(first, self._steps):
+            size, sources, heirs = tensors[tensor]
+            heir = None
+            if heirs:
+                heir = next((x for x in heirs if uses[x] == 1 and held[x] >= size), None)
             if heir is not None:
                 place[tensor], spare = place[heir], held[heir] - size
                 held[tensor], held[heir] = size, 0
                 holes.free(place[tensor] + size, spare)
             elif size:
                 place[tensor], held[tensor] = holes.take(size), size
-            for source in self._sources[tensor]:
-                uses[source] -= 1
-                if not uses[source] and held[source]:
+            for source in sources:
+                left = uses[source] = uses[source] - 1
+                if not left and held[source]:
                     holes.free(place[source], held[source])
                     held[source] = 0
         return holes.peak
+
+    def _uses(self) -> list[int]:
+        """How often each tensor is still to be read; copies of inputs once more than they are."""
+        uses = [0] * len(self._tensors)
+        for _, sources, _ in self._tensors:
+            for source in sources:
+                uses[source] += 1
+        if self._copies > 1:
+            for tensor in self._inputs.values():
+                uses[tensor] += 1
+        return uses
 
 
 class _Holes:
     """The free ranges of the buffer, in order; the last one has no end."""
 
     def __init__(self) -> None:
-        self._ranges = [[0, _ENDLESS]]
+        self._starts, self._lengths = [0], [_ENDLESS]
         self.peak = 0
 
     def take(self, size: int) -> int:
         """The smallest hole that fits, the last of equal ones, or the open end."""
-        best = len(self._ranges) - 1
-        fit = _ENDLESS + 1
-        for index, (_, length) in enumerate(self._ranges[:-1]):
+        starts, lengths = self._starts, self._lengths
+        best = len(lengths) - 1
+        fit = _ENDLESS
+        for index in range(best):
+            length = lengths[index]
             if size <= length <= fit:
                 best, fit = index, length
-        hole = self._ranges[best]
-        offset = hole[0]
-        hole[0] += size
-        hole[1] -= size
-        if not hole[1]:
-            del self._ranges[best]
+        offset = starts[best]
+        if lengths[best] == size:
+            del starts[best], lengths[best]
+        else:
+            starts[best] += size
+            lengths[best] -= size
         self.peak = max(self.peak, offset + size)
         return offset
 
     def free(self, offset: int, size: int) -> None:
+        """Give a range back, joined with the holes beside it."""
         if not size:
             return
-        index = next(i for i, hole in enumerate(self._ranges) if hole[0] > offset)
-        after = self._ranges[index]
-        if offset + size == after[0]:
-            after[0], after[1] = offset, after[1] + size
+        starts, lengths = self._starts, self._lengths
+        index = bisect_right(starts, offset)
+        if offset + size == starts[index]:
+            starts[index], lengths[index] = offset, lengths[index] + size
         else:
-            self._ranges.insert(index, [offset, size])
-        if index and sum(self._ranges[index - 1]) == offset:
-            self._ranges[index - 1][1] += self._ranges[index][1]
-            del self._ranges[index]
+            starts.insert(index, offset)
+            lengths.insert(index, size)
+        if index and starts[index - 1] + lengths[index - 1] == offset:
+            lengths[index - 1] += lengths[index]
+            del starts[index], lengths[index]
