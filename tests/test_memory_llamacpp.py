@@ -378,8 +378,9 @@ def test_more_context_slots_or_batch_never_takes_less(name, ctx, more, parallel,
     assert base.total_mib == pytest.approx(
         base.weights_mib + base.kv_cache_mib + base.recurrent_state_mib + base.compute_mib + base.overhead_mib
     )
-    # The graph allocator fills holes: a larger tensor may fit where a smaller one left a useless rest.
-    least = base.total_mib - 0.1 * base.compute_mib
+    # The graph allocator fills holes: a larger tensor may fit where a smaller one left a useless rest (seen:
+    # 463 → 416 MiB of an older layout).
+    least = base.total_mib - 0.2 * base.compute_mib
     more_context = account(setup(name, ctx=ctx + more, parallel=parallel, ubatch=ubatch, **common))
     assert more_context.total_mib >= least
     assert more_context.kv_cache_mib >= base.kv_cache_mib

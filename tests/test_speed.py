@@ -1,6 +1,7 @@
 """Speed as physics: what must hold for every device, model and load, whatever was fitted."""
 
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -18,8 +19,10 @@ from advisor.speed.model import ARTEFACT, Query, first_token_seconds, load_model
 from advisor.speed.roofline import (
     DECODE_PARTS,
     PREFILL_PARTS,
+    attention_flop_per_s,
     decode_parts,
     prefill_parts,
+    product_flop_per_s,
     split_of,
     unpack_ops,
     vector_bytes_per_s,
@@ -290,3 +293,28 @@ def test_builds_have_dates():
     assert assumed_year(setup_of(model="qwen3.5-9b")) > assumed_year(
         setup_of(model="llama 3.1 8b instruct", gpu="3090")
     )
+
+
+def test_sparse_attention_looks_at_what_it_picks():
+    """DeepSeek-V3.2 on vLLM: at 100,000 tokens the work of its pick, and a little for the index."""
+    sparsely = setup_of(model="deepseek-v3.2", quant="FP8", gpu="8xh200", engine="vllm")
+    sparse, also, dense = (
+        work_of(replace(sparsely, launch=sparsely.launch.model_copy(update={"engine": engine})))
+        for engine in ("vllm", "tensorrt-llm", "lmdeploy")
+    )
+    assert also == sparse
+    assert sparse.attention_flop(2048) == dense.attention_flop(2048)
+    assert sparse.attention_flop(100_000) < 0.11 * dense.attention_flop(100_000)
+    assert sparse.attention_flop(100_001) > sparse.attention_flop(100_000)
+    assert sparse.kv_bytes(100_000) < 0.11 * dense.kv_bytes(100_000)
+
+
+def test_products_of_quantized_weights_run_on_integers_where_kernels_do():
+    cards = default_catalog().gpus
+    quantized, floats = setup_of(gpu="4090"), setup_of(gpu="4090", quant="BF16", engine="llama.cpp")
+    assert product_flop_per_s(quantized) == pytest.approx(cards["RTX 4090"].int8_tops * 1e12)
+    assert product_flop_per_s(floats) == pytest.approx(cards["RTX 4090"].fp16_tflops * 1e12)
+    amd = setup_of(gpu="7900xtx")
+    assert product_flop_per_s(amd) == pytest.approx(cards["RX 7900 XTX"].fp16_tflops * 1e12)
+    assert attention_flop_per_s(amd) < product_flop_per_s(amd)
+    assert attention_flop_per_s(floats) == product_flop_per_s(floats)

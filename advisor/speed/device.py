@@ -24,6 +24,9 @@ _DUAL_ISSUE = ("RDNA 3", "RDNA 4")
 _BYTES_PER_CYCLE = 6.0
 """Per multiprocessor: llama.cpp reads a 16-bit model on A100 and H100 PCIe at 5.4 to 5.7 (the runs of
 https://github.com/XiongjieDai/GPU-Benchmarks-on-LLM-Inference)."""
+_LAPTOP_CLOCK = 1.3
+"""Boost clocks of laptop parts are listed for the lowest power that they are sold with: an RTX 4070 Laptop
+has 1,230 to 2,175 MHz by its maker's data, 1,695 in the catalog."""
 _SERVER_PARTS = ("SXM", "GB200", "GB300", "B200", "B300", "H200", "H800")
 
 
@@ -69,7 +72,17 @@ def peak_flop_per_s(gpu: Gpu, activation_bits: int = 16) -> float:
     ladder += [gpu.fp16_tflops, gpu.fp32_tflops]
     rate = next((value for value in ladder if value), None)
     # Without any rate: 20 FLOP per byte of bandwidth, the low end of the catalog's devices.
-    return rate * 1e12 if rate else 20.0 * bandwidth_bytes_per_s(gpu)
+    return rate * 1e12 * _clock(gpu) if rate else 20.0 * bandwidth_bytes_per_s(gpu)
+
+
+def _clock(gpu: Gpu) -> float:
+    """What the clock really is, relative to the catalog's."""
+    return _LAPTOP_CLOCK if gpu.vendor == "NVIDIA" and "Laptop" in gpu.name else 1.0
+
+
+def integer_op_per_s(gpu: Gpu) -> float:
+    """Dense matrix rate of 8-bit integers, operations per second; the 16-bit rate where none is listed."""
+    return gpu.int8_tops * 1e12 * _clock(gpu) if gpu.int8_tops else peak_flop_per_s(gpu)
 
 
 def vector_flop_per_s(gpu: Gpu) -> float:
@@ -77,7 +90,7 @@ def vector_flop_per_s(gpu: Gpu) -> float:
 
     Half the matrix rate where the catalog has no FP32 rate.
     """
-    return gpu.fp32_tflops * 1e12 if gpu.fp32_tflops else peak_flop_per_s(gpu) / 2
+    return gpu.fp32_tflops * 1e12 * _clock(gpu) if gpu.fp32_tflops else peak_flop_per_s(gpu) / 2
 
 
 def link_bytes_per_s(gpu: Gpu) -> float:

@@ -14,6 +14,7 @@ from advisor.config import Setup
 from advisor.speed.device import (
     bandwidth_bytes_per_s,
     host_bytes_per_s,
+    integer_op_per_s,
     issue_bytes_per_s,
     link_bytes_per_s,
     pcie_bytes_per_s,
@@ -61,6 +62,10 @@ CODEBOOK_OPS = 3.0
 bits lie in two places."""
 _LOW_BITS = 3.9
 
+_WEIGHT_ONLY = ("12.1",)
+"""CUDA capabilities (GB10) on which servers multiply dense layers of 8 and 4 bits no faster than 16-bit ones
+(data/observations/djangodevreng_spark.csv: a 27B in FP8 at 0.6 of the same in BF16)."""
+MMQ_ENGINES = frozenset({"llama.cpp", "ik_llama.cpp", "llamafile", "ollama", "lmstudio", "koboldcpp"})
 TENSOR_PARALLEL_ENGINES = frozenset({"vllm", "sglang", "tensorrt-llm", "lmdeploy"})
 """Engines that split every tensor over the GPUs; the llama.cpp family passes tokens from card to card."""
 
@@ -96,6 +101,8 @@ AGEING_PER_YEAR, KERNEL_AGEING_PER_YEAR, PREFILL_AGEING_PER_YEAR = 0.05, 0.2, 0.
 """Slowness per year of age of the engine, in log: of decoding, of its `AGED_PARTS` on top, of prompts. One
 rate for all engines: single reporters use single builds, so that finer ones would only tell the reporters
 apart."""
+AMD_AGEING_PER_YEAR, AMD_PREFILL_AGEING_PER_YEAR = 0.1, 0.6
+"""The same on AMD's GPUs, whose kernels for matrix units, attention and integers came during these years."""
 REFERENCE_YEAR, FIRST_YEAR = 2026.0, 2025.0
 """Builds before `FIRST_YEAR` are as slow as those of that year: older ones ran models that were easier."""
 
@@ -103,6 +110,10 @@ REFERENCE_YEAR, FIRST_YEAR = 2026.0, 2025.0
 def age_years(year: float) -> float:
     """How much older a build is than one of `REFERENCE_YEAR`; negative for a younger one."""
     return 0.0 if math.isnan(year) else REFERENCE_YEAR - max(year, FIRST_YEAR)
+
+
+def _is_amd_gpu(gpu: Gpu) -> bool:
+    return gpu.vendor == "AMD" and gpu.kind != "cpu"
 
 
 def decode_parts(
@@ -144,11 +155,38 @@ def decode_parts(
         unpack_seconds(setup, read) / split.ways,
     ]
     age = age_years(year)
-    old, old_kernels = math.exp(AGEING_PER_YEAR * age), math.exp(KERNEL_AGEING_PER_YEAR * age)
+    rate = AMD_AGEING_PER_YEAR if _is_amd_gpu(gpu) else AGEING_PER_YEAR
+    old, old_kernels = math.exp(rate * age), math.exp(KERNEL_AGEING_PER_YEAR * age)
     return [
         part * old * (old_kernels if name in AGED_PARTS else 1.0)
         for name, part in zip(DECODE_PARTS, seconds, strict=True)
     ]
+
+
+def product_flop_per_s(setup: Setup) -> float:
+    """Rate of the matrix products of a prompt, FLOP per second.
+
+    CUDA kernels of llama.cpp multiply quantized weights by 8-bit integers (MMQ), which GeForce cards do four
+    times as fast as 16-bit floats summed in 32, and professional ones twice.
+    """
+    gpu, quant = setup.gpu, setup.quant
+    integers = gpu.vendor == "NVIDIA" and gpu.int8_tops and setup.launch.engine in MMQ_ENGINES
+    if integers and quant.bpw < 16:
+        return integer_op_per_s(gpu)
+    if gpu.compute_capability in _WEIGHT_ONLY and not setup.model.is_moe:
+        return peak_flop_per_s(gpu)
+    return peak_flop_per_s(gpu, quant.activation_bits)
+
+
+def attention_flop_per_s(setup: Setup) -> float:
+    """Rate of attention over a long cache, FLOP per second.
+
+    Servers and CUDA have kernels on matrix units; elsewhere those of llama.cpp and its like work on vectors.
+    """
+    gpu = setup.gpu
+    if gpu.vendor == "NVIDIA" or setup.launch.engine in TENSOR_PARALLEL_ENGINES:
+        return peak_flop_per_s(gpu)
+    return vector_flop_per_s(gpu)
 
 
 def vector_bytes_per_s(gpu: Gpu) -> float:
@@ -186,7 +224,7 @@ def prefill_parts(
     chunk = max(1.0, min(chunk, prompt))
     chunks = prompt / chunk
     bandwidth = bandwidth_bytes_per_s(gpu) * split.ways
-    peak = peak_flop_per_s(gpu, setup.quant.activation_bits) * split.ways
+    peak = product_flop_per_s(setup) * split.ways
     expert_share = work.expert_share(chunk)
     expert_bytes = work.experts * expert_share
     host = work.dense * split.host_dense + expert_bytes * split.host_experts
@@ -205,7 +243,7 @@ def prefill_parts(
         prompt * work.body_flop / peak,
         vector_flop * prompt / (vector_flop_per_s(gpu) * split.ways),
         prompt * expert_flop / peak,
-        work.prefill_attention_flop(prompt, depth) / (peak_flop_per_s(gpu) * split.ways),
+        work.prefill_attention_flop(prompt, depth) / (attention_flop_per_s(setup) * split.ways),
         chunks * (work.weight_bytes(chunk) - host) / bandwidth,
         2 * prompt * work.state / bandwidth,
         chunks * work.blocks * _MICRO,
@@ -213,5 +251,6 @@ def prefill_parts(
         link,
         chunks * host / min(host_bytes_per_s(setup), pcie_bytes_per_s(gpu)),
     ]
-    old = math.exp(PREFILL_AGEING_PER_YEAR * age_years(year))
+    ageing = AMD_PREFILL_AGEING_PER_YEAR if _is_amd_gpu(gpu) else PREFILL_AGEING_PER_YEAR
+    old = math.exp(ageing * age_years(year))
     return [part * old for part in seconds]

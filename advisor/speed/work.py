@@ -17,6 +17,17 @@ from knowledge.schema import ModelSpec
 from knowledge.tensors import parameter_counts
 
 FLOP_PER_MAC = 2.0
+SELECTED_TOKENS = {
+    "DeepseekV32ForCausalLM": 2048,
+    "GlmMoeDsaForCausalLM": 2048,
+    "DeepseekV4ForCausalLM": 1024,
+}
+"""`index_topk` of sparse attention (their configurations): a query attends to that many earlier tokens."""
+SPARSE_ENGINES = frozenset({"vllm", "sglang", "tensorrt-llm", "ds4"})
+"""Engines that do so; others attend to every token of these models."""
+INDEX_SHARE = 0.08
+"""What the indexer spends on a token that is not picked, relative to attending to it: 64 heads of 128 in 8
+bits against 128 heads over a latent row of 576."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +60,8 @@ class Work:
     """Linear-attention and Mamba mixers, which need more kernels than attention does."""
     moe_layers: int
     hidden_size: int
+    selected: int = 0
+    """Earlier tokens that sparse attention picks; 0 where it attends to all."""
 
     def weight_bytes(self, tokens: float) -> float:
         """Weights a step over `tokens` tokens reads: expected distinct experts E·(1−(1−k/E)^tokens)."""
@@ -63,16 +76,23 @@ class Work:
 
     def kv_bytes(self, depth: float) -> float:
         """KV cache that one decoding token reads with `depth` tokens before it."""
-        return self.kv_per_token * depth + self.kv_window_per_token * min(depth, self.window)
+        return self.kv_per_token * self._looked_at(depth) + self.kv_window_per_token * min(depth, self.window)
 
     def attention_flop(self, depth: float) -> float:
         """FLOP of attention for one token with `depth` tokens before it."""
         reach = min(depth, self.window)
-        return self.attention_flop_per_position * depth + self.window_flop_per_position * reach
+        looked_at = self._looked_at(depth)
+        return self.attention_flop_per_position * looked_at + self.window_flop_per_position * reach
+
+    def _looked_at(self, depth: float) -> float:
+        """Earlier tokens that a full layer attends to, in whole tokens' worth of work."""
+        if not self.selected or depth <= self.selected:
+            return depth
+        return self.selected + INDEX_SHARE * (depth - self.selected)
 
     def prefill_attention_flop(self, prompt: float, depth: float = 0.0) -> float:
         """FLOP of causal attention for `prompt` new tokens behind `depth` cached ones."""
-        mean_depth = depth + prompt / 2
+        mean_depth = self._looked_at(depth + prompt / 2)
         # A window fills after `window` tokens; before that it grows like full attention.
         full_from = max(0.0, min(prompt, self.window - depth))
         window_reach = full_from * (depth + full_from / 2) + (prompt - full_from) * self.window
@@ -126,4 +146,5 @@ def work_of(setup: Setup) -> Work:
         recurrent_layers=model.layers_linear + model.layers_mamba2,
         moe_layers=max(ffn_layers - model.n_dense_layers, 0) if model.is_moe else 0,
         hidden_size=model.hidden_size,
+        selected=SELECTED_TOKENS.get(model.architecture, 0) if launch.engine in SPARSE_ENGINES else 0,
     )
