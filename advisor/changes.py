@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from advisor.calibration import judged
 from advisor.config import Request, Setup
 from advisor.memory.llamacpp import FAMILY, slots
-from advisor.memory.vllm import batched_tokens, utilization
+from advisor.memory.paged import batched_tokens, utilization
 from advisor.options import formats_for
 from knowledge.catalog import Catalog
 from knowledge.errors import UnsupportedError

@@ -20,8 +20,8 @@ from advisor.engines.rules import apply
 from advisor.estimate import predict_setup
 from advisor.fixes import Fixed, changes_that_fit
 from advisor.launched import Launched, launched
+from advisor.memory.paged import asked_of_card_mib
 from advisor.memory.supply import free_mib
-from advisor.memory.vllm import asked_of_card_mib
 from advisor.quality import retained
 from advisor.receipts import NO_RECEIPTS, Receipts
 from knowledge.catalog import Catalog

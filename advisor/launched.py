@@ -16,7 +16,7 @@ from advisor.engines.parsing import Reading, Remark
 from advisor.engines.parsing.ollama_env import default_context
 from advisor.launch_names import draft_gib, names_of, projector_gib
 from advisor.memory.llamacpp import slots
-from advisor.memory.vllm import sequences
+from advisor.memory.paged import sequences
 from advisor.receipts import NO_RECEIPTS, Receipts
 from advisor.setups import setup_for
 from knowledge.catalog import Catalog

@@ -10,8 +10,8 @@ from functools import lru_cache
 
 from advisor.config import Host, LaunchConfig, Memory, Setup
 from advisor.memory import account
+from advisor.memory.paged import utilization, version_of
 from advisor.memory.supply import usable_fraction
-from advisor.memory.vllm import utilization, version_of
 from advisor.receipts import Receipt, Receipts
 from knowledge.catalog import Catalog
 from knowledge.errors import AdvisorError

@@ -20,9 +20,9 @@ from advisor.config import GpuMemory, Memory, Setup
 from advisor.memory.compute import graph_of
 from advisor.memory.limits import allocation_ratio
 from advisor.memory.llamacpp import FAMILY
+from advisor.memory.paged import PAGED, asked_of_card_mib
 from advisor.memory.scratch import prompt_scratch_mib, slack_mib
 from advisor.memory.supply import free_mib
-from advisor.memory.vllm import PAGED, asked_of_card_mib
 
 CONSTANTS = Path(__file__).with_name("risk_constants.json")
 

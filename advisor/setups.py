@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from advisor.calibration import calibrated
 from advisor.config import Host, LaunchConfig, Request, Setup
 from advisor.engines import apply, vllm
+from advisor.memory.paged import sequences
 from advisor.memory.state import layer_states
-from advisor.memory.vllm import sequences
 from advisor.receipts import NO_RECEIPTS, Receipts
 from knowledge.catalog import Catalog
 from knowledge.schema import Gpu, ModelSpec, Quant

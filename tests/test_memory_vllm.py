@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from advisor.config import Host, LaunchConfig, Setup
 from advisor.memory import account
 from advisor.memory.capacity import capacity_of
+from advisor.memory.paged import batched_tokens, sequences, utilization
 from advisor.memory.pages import pool_of
-from advisor.memory.vllm import batched_tokens, budget, sequences, utilization
+from advisor.memory.vllm import budget
 from advisor.training.memory_cases import read_cases
 from knowledge.catalog import default_catalog
 from knowledge.errors import UnsupportedError

@@ -10,7 +10,7 @@ from advisor.engines.command_line import CommandLine
 from advisor.engines.rules import RuleOutcome
 from advisor.engines.versions import Version, parse
 from advisor.engines.vllm import source_of
-from advisor.memory.vllm import kv_name, ways_of
+from advisor.memory.paged import kv_name, ways_of
 from knowledge.catalog import Catalog
 from knowledge.errors import UnsupportedError
 

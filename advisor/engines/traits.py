@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 
 from advisor.config import Setup
-from advisor.memory import vllm
+from advisor.memory import paged
 from advisor.memory.llamacpp import backend_of, total_context
 from knowledge.kv_types import KV_TYPES, normalise_kv_type
 from knowledge.schema import Gpu, ModelSpec, Quant
@@ -99,8 +99,8 @@ def setup_facts(setup: Setup) -> dict[str, Fact]:
         # "FP8" alone does not say how its scales are laid out
         "block_scaled": True if re.search(r"block|128x128", setup.quant.name, re.IGNORECASE) else None,
         "prefix_caching_on": _prefix_caching_on(setup),
-        "gpu_memory_utilization": vllm.utilization(launch),
-        "pipeline_parallel": vllm.ways_of(launch)[1],
+        "gpu_memory_utilization": paged.utilization(launch),
+        "pipeline_parallel": paged.ways_of(launch)[1],
         "tp_misfit": bool(model.n_heads) and model.n_heads % tensor_parallel != 0,
         "kv_replicated": 0 < model.n_kv_heads < tensor_parallel,
         "server_ctx": total_context(launch),
@@ -119,4 +119,4 @@ def _prefix_caching_on(setup: Setup) -> bool | None:
         return launch.prefix_caching
     if launch.prefix_caching is None and not model_traits(setup.model)["hybrid"]:
         return True
-    return vllm.prefix_caching(launch)
+    return paged.prefix_caching(launch)

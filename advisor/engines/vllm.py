@@ -14,7 +14,7 @@ from advisor.engines.command_line import CommandLine
 from advisor.engines.repos import published_narrower, repo_of
 from advisor.engines.rules import RuleOutcome
 from advisor.engines.versions import known_version
-from advisor.memory.vllm import kv_name, sequences, utilization, ways_of
+from advisor.memory.paged import kv_name, sequences, utilization, ways_of
 from knowledge.catalog import Catalog
 from knowledge.errors import UnsupportedError
 from knowledge.kv_types import normalise_kv_type

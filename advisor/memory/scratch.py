@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from advisor.config import Setup
 from advisor.memory.kv_cache import attention_rows
+from advisor.memory.paged import budget_mib, ways_of
 from advisor.memory.supply import free_mib
-from advisor.memory.vllm import budget_mib, graphs_on_top_mib, ways_of
+from advisor.memory.vllm import graphs_on_top_mib
 from knowledge.kv_types import normalise_kv_type, row_bytes
 from knowledge.units import BYTES_PER_MIB
 

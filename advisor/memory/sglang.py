@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 from advisor.config import GpuMemory, Memory, Setup
 from advisor.memory.kv_cache import attention_rows
+from advisor.memory.paged import kv_name, ways_of
 from advisor.memory.state import draft_length, layer_states
 from advisor.memory.supply import free_mib
-from advisor.memory.vllm import kv_name, ways_of
 from knowledge.kv_types import row_bytes
 from knowledge.units import BYTES_PER_MIB
 

@@ -29,10 +29,10 @@ def _memory(content: dict[str, Any]) -> str:
     starts = content["vllm_starts"]
     return f"""## Memory
 
-Memory is counted from shapes, formats and the engine's own rules; nothing of it is learnt. Against llama.cpp's
-own accounting (7,167 configurations of 78 models) the KV cache and the recurrent state are met within 0.011 MiB
-and compute buffers within 0.2 % in 98 of 100 (`tests/test_memory_llamacpp.py`, which prints the rest). Runs
-that state the memory they used, against the estimate:
+Memory is counted from shapes, formats and the engine's own rules; nothing of it is learnt. Against the own
+accounting of llama.cpp (7,167 configurations of 78 models) the KV cache and the recurrent state are met
+within 0.011 MiB and compute buffers within 0.2 % in 98 of 100 (`tests/test_memory_llamacpp.py`, which prints
+the rest). Runs that state the memory they used, against the estimate:
 
 {used}
 

@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from advisor.config import Host, LaunchConfig, Setup
 from advisor.memory.builds import build_date
 from advisor.memory.llamacpp import FAMILY
+from advisor.memory.paged import PAGED
 from advisor.memory.state import layer_states
-from advisor.memory.vllm import PAGED
 from advisor.risk import family_of
 from advisor.training.row_flags import Told, told
 from knowledge.catalog import Catalog

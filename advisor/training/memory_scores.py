@@ -15,7 +15,8 @@ from typing import Any
 
 from advisor.config import GpuMemory, Setup
 from advisor.memory.llamacpp import FAMILY
-from advisor.memory.vllm import PAGED, asked_of_card_mib, graphs_on_top_mib
+from advisor.memory.paged import PAGED, asked_of_card_mib
+from advisor.memory.vllm import graphs_on_top_mib
 from advisor.risk import Spread, family_of, risk_under
 from advisor.training.memory_cases import MemoryCase
 from advisor.training.risk import FAMILIES, fit_risk, left_out_spreads, reliability, score
