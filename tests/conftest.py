@@ -124,7 +124,7 @@ for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HF_HUB_OFFLINE"):
     os.environ.pop(name, None)
 os.environ |= {
     "HF_ENDPOINT": _HUB.url, "HF_HOME": _HF_HOME, "HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_TELEMETRY": "1",
-    "NO_PROXY": "127.0.0.1",
+    "NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1",
 }  # fmt: skip
 
 
