@@ -19,6 +19,7 @@ from advisor.words import (
     cached_text,
     cards_text,
     command_text,
+    devices_text,
     launch_text,
     range_text,
     risk_text,
@@ -181,6 +182,8 @@ def show_memory(memory: Memory, probability: float) -> None:
         f"**Memory{' of the fullest GPU' if memory.per_gpu else ''}:** {format_mib(memory.total_mib)} of "
         f"{format_mib(memory.available_mib)} available; risk of running out: **{risk_text(probability)}**"
     )
+    if each := devices_text(memory):
+        st.caption(each)
     bars = [
         {"part": part, "GiB": getattr(memory, field) / MIB_PER_GIB, "order": order}
         for order, (part, field) in enumerate(PARTS)

@@ -20,9 +20,10 @@ from advisor.setups import BACKENDS
 from knowledge.catalog import Catalog
 from knowledge.errors import UsageError
 from knowledge.kv_types import kv_type
-from knowledge.names.gpu import GpuMatch, resolve_gpu
+from knowledge.names.gpu import GpuMatch
 from knowledge.names.match import nearest
 from knowledge.names.model import ModelMatch
+from knowledge.names.rig import device, resolve_rig
 from knowledge.schema import ModelSpec, Quant
 from knowledge.units import format_tokens, parse_gib, parse_tokens
 
@@ -249,7 +250,7 @@ def _gpu(given: Mapping[str, Any], values: dict[str, Any], catalog: Catalog) -> 
     if "gpu" not in given:
         raise UsageError("no GPU is named", "write for example --gpu 4090, or list them with: advisor gpus")
     text = _text(given["gpu"], "--gpu")
-    found = resolve_gpu(text, catalog, values.get("vram"))
+    found = resolve_rig(text, catalog, values.get("vram"))
     count = values.get("gpu_count", found.count)
     if found.count not in (1, count):
         raise UsageError(f"--gpu {text} and --gpu-count {count} contradict each other", "leave one out")
@@ -278,7 +279,7 @@ def settled_quant(asked: Asked, engine: str, catalog: Catalog) -> Quant:
         )
     if asked.quant is not None and asked.quant.family != "generic":
         return asked.quant
-    gpu = catalog.gpus[asked.request.gpu]
+    gpu = device(asked.request.gpu, catalog)
     choices = ", ".join(q.name for q in formats_for(engine, asked.model, gpu, asked.request, catalog))
     if asked.quant is None:
         raise UsageError(f"no quantization of {asked.model.name} is named", f"add --quant, one of: {choices}")

@@ -16,12 +16,13 @@ from advisor.engines.parsing import Reading, Remark
 from advisor.engines.parsing.ollama_env import default_context
 from advisor.launch_names import draft_gib, names_of, projector_gib
 from advisor.memory.llamacpp import slots
-from advisor.memory.paged import sequences
+from advisor.memory.paged import PAGED, sequences
 from advisor.receipts import NO_RECEIPTS, Receipts
 from advisor.setups import setup_for
 from knowledge.catalog import Catalog
 from knowledge.errors import UsageError
-from knowledge.schema import ModelSpec
+from knowledge.names.rig import device
+from knowledge.schema import Gpu, ModelSpec
 from knowledge.units import format_tokens
 
 _SETTLED = ("model", "quant", "engine_version")
@@ -53,13 +54,13 @@ def launched(
     model = named.match.model
     remarks = list(reading.remarks)
     asked = understand(_options(reading, options, model), catalog)
-    gpu = catalog.gpus[asked.request.gpu]
-    count = _devices(reading, asked.request.gpu_count, remarks)
+    gpu = device(asked.request.gpu, catalog)
+    count = _devices(reading, gpu, asked.request.gpu_count, remarks)
     drafts = str(reading.settings.get("spec_decode", "")).startswith("mtp")
     own = {"gpu_count": count, "engine_version": reading.version, "spec": "mtp" if drafts else "none"}
     request = asked.request.model_copy(update=own)
     setup = setup_for(request, reading.engine, model, named.quant, gpu, catalog, named.files, receipts)
-    setup = _with(setup, **_settings(reading, model), **_beside(reading, setup, remarks, catalog))
+    setup = _with(setup, **_settings(reading, model, gpu), **_beside(reading, setup, remarks, catalog))
     if reading.engine == "vllm" and setup.launch.max_num_seqs is None:
         setup = _with(setup, max_num_seqs=sequences(setup))
     setup = _in_context(reading, setup, remarks)
@@ -94,11 +95,17 @@ def _options(reading: Reading, options: Mapping[str, Any], model: ModelSpec) -> 
     return {name: value for name, value in options.items() if name not in _SETTLED} | own
 
 
-def _devices(reading: Reading, count: int, remarks: list[Remark]) -> int:
+def _devices(reading: Reading, gpu: Gpu, count: int, remarks: list[Remark]) -> int:
     """How many devices the command uses: what it says, within what there is."""
     used = reading.devices
+    if gpu.memory_each_gib and reading.engine in PAGED:
+        raise UsageError(
+            f"{reading.engine} splits evenly, and {gpu.name} differ", "name as many of the smallest card"
+        )
     if used is None or used == count:
         return count
+    if gpu.memory_each_gib:
+        raise UsageError(f"the command uses {used} of the {count} devices", "name with --gpu only those")
     if used > count > 1:
         raise UsageError(f"the command uses {used} devices, and --gpu names {count}", f"write --gpu {used}x…")
     if used < count:
@@ -106,10 +113,12 @@ def _devices(reading: Reading, count: int, remarks: list[Remark]) -> int:
     return used
 
 
-def _settings(reading: Reading, model: ModelSpec) -> dict[str, Any]:
-    """The command's settings, with "every layer" as a number or as the default it is."""
+def _settings(reading: Reading, model: ModelSpec, gpu: Gpu) -> dict[str, Any]:
+    """The command's settings, with "every layer" and equal shares as the defaults that they are."""
     # what a command leaves open is the engine's, not what would be recommended
     settings = {"prefix_caching": None, "max_num_seqs": None, **reading.settings}
+    if not gpu.memory_each_gib and len(set(settings.get("tensor_split", ()))) == 1:
+        settings["tensor_split"] = None  # equal shares are what equal cards get anyway
     layers = settings.get("n_gpu_layers")
     if layers is not None and layers > model.n_layers:
         settings["n_gpu_layers"] = None

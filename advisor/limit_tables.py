@@ -14,7 +14,7 @@ from rich.text import Text
 
 from advisor.config import PredictedFigures
 from advisor.listings import CardLimit, ContextLimit, Limited, Solved, SplitLimit, UserLimit
-from advisor.words import cards_text, risk_text, short_name
+from advisor.words import cards_text, memory_text, risk_text, short_name
 from knowledge.units import MIB_PER_GIB, format_mib, format_tokens, format_tps
 
 _BOUNDS = {
@@ -36,7 +36,7 @@ def print_limits(out: Console, answer: Limited) -> None:
         out.print(
             Text.assemble(
                 (short_name(config.model), "bold"),
-                f" {config.quant} · {config.engine}, on {cards_text(config)} ({config.vram_gib:g} GiB); "
+                f" {config.quant} · {config.engine}, on {cards_text(config)} ({memory_text(config)}); "
                 f"at most {risk} risk of running out of memory\n",
             )
         )

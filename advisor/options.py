@@ -78,6 +78,8 @@ def engines_for(gpu: Gpu, request: Request, kind: str | None = None) -> tuple[st
     asked = {engine: [name for name in names if _given(request, name)] for engine, names in _ONLY.items()}
     if request.engine is not None:
         engine = engine_named(request.engine)
+        if engine == "vllm" and gpu.memory_each_gib:
+            raise UnsupportedError(f"vLLM splits evenly, and {gpu.name} differ", "use --engine llama.cpp")
         foreign = [name for other, names in asked.items() if other != engine for name in names]
         if foreign:
             raise UnsupportedError(f"{engine} has no {_option(foreign[0])}", "leave it out")
@@ -90,7 +92,7 @@ def engines_for(gpu: Gpu, request: Request, kind: str | None = None) -> tuple[st
         pair = " and ".join(_option(names[0]) for names in asked.values())
         raise UsageError(f"{pair} belong to different engines", "leave one out")
     wanted = [engine for engine in ENGINES if not any(asked[other] for other in ENGINES if other != engine)]
-    if not _runs_vllm(gpu):
+    if not _runs_vllm(gpu) or gpu.memory_each_gib:  # it splits evenly
         wanted = [engine for engine in wanted if engine != "vllm"]
     if kind is not None:
         wanted = [engine for engine in wanted if engine == _READS[kind]]

@@ -26,7 +26,9 @@ from advisor.words import (
     cached_text,
     cards_text,
     command_text,
+    devices_text,
     launch_text,
+    memory_text,
     range_text,
     risk_text,
     short_name,
@@ -86,7 +88,7 @@ def print_recommendation(found: Recommendation) -> None:
     many = best.config.concurrency > 1
     users = f" for {best.config.concurrency} users" if many else ""
     out.print(
-        f"[bold]{cards_text(best.config)}[/] ({best.config.vram_gib:g} GiB), "
+        f"[bold]{cards_text(best.config)}[/] ({memory_text(best.config)}), "
         f"{format_tokens(best.config.ctx)} tokens of context{users}; ordered by goal: {request['goal']}\n"
     )
     table = _table()
@@ -178,6 +180,7 @@ def print_memory(out: Console, figures: PredictedFigures) -> None:
         f"[bold]Memory[/]{per_gpu}  {format_mib(memory.total_mib)} of {format_mib(memory.available_mib)} "
         f"available; risk of running out: {risk_text(risk)}{at_start}"
     )
+    each = devices_text(memory)
     table = _table(header=False)
     table.add_column()
     table.add_column(justify="right", no_wrap=True)
@@ -191,7 +194,9 @@ def print_memory(out: Console, figures: PredictedFigures) -> None:
         table.add_row("tokens of cache in all", tokens_text(held.kv_tokens))
         table.add_row("requests of full length", f"{held.full_length_requests:.3g}")
         table.add_row("longest request", tokens_text(held.longest_request))
-    out.print(Padding(table, (0, 0, 1, 2), expand=False))
+    out.print(Padding(table, (0, 0, 0 if each else 1, 2), expand=False))
+    if each:
+        out.print(Padding(each, (0, 0, 1, 2)))
 
 
 def _print_evidence(out: Console, runs: Sequence[Evidence]) -> None:

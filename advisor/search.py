@@ -19,6 +19,7 @@ from advisor.receipts import NO_RECEIPTS, Receipts
 from advisor.setups import setup_for
 from knowledge.catalog import Catalog
 from knowledge.errors import UnknownNameError, UnsupportedError, UsageError
+from knowledge.names.rig import device
 from knowledge.schema import Gpu, ModelSpec, Quant
 from knowledge.units import BYTES_PER_MIB, MIB_PER_GIB, format_mib, format_tokens
 
@@ -58,9 +59,7 @@ def candidates(
         UsageError: a context above a named model's maximum, a device whose memory is not known, or options
             that contradict each other; among them those of another engine (UnsupportedError).
     """
-    gpu = catalog.gpus.get(request.gpu)
-    if gpu is None:
-        raise UnknownNameError("GPU", request.gpu, command="advisor gpus")
+    gpu = device(request.gpu, catalog)
     if request.vram is None and gpu.memory_gib is None:
         raise UsageError(f"the memory of {gpu.name} is not known", "give it with --vram")
     check_options(request)

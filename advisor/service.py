@@ -22,6 +22,7 @@ from advisor.search import candidates
 from advisor.setups import setup_for
 from knowledge.catalog import Catalog, default_catalog
 from knowledge.errors import StoreError, UnsupportedError, UsageError
+from knowledge.names.rig import device
 
 if TYPE_CHECKING:
     from advisor.learning import doctor, evaluate, ingest, serve_page, train
@@ -118,7 +119,7 @@ def check(command: str, **options: Unpack[Options]) -> Check:
     Raises:
         UsageError: a command or option that cannot be understood.
     """
-    from advisor.check import check_command  # noqa: PLC0415 - the other questions do not need it
+    from advisor.verdict import check_command  # noqa: PLC0415 - the other questions do not need it
 
     return check_command(command, options, default_catalog(), own_receipts())
 
@@ -131,7 +132,7 @@ def exact_setup(asked: Asked, catalog: Catalog) -> Setup:
     """
     check_context(asked)
     check_options(asked.request)
-    gpu = catalog.gpus[asked.request.gpu]
+    gpu = device(asked.request.gpu, catalog)
     own = own_format(asked)
     kind = asked.files.kind_for(own.name if own else asked.request.quant) if asked.files else None
     engines = engines_for(gpu, asked.request, kind)

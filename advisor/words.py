@@ -9,8 +9,8 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping
 
-from advisor.config import Basis, Interval, LaunchConfig, Prediction
-from knowledge.units import format_tokens, format_tps
+from advisor.config import Basis, Interval, LaunchConfig, Memory, Prediction
+from knowledge.units import format_mib, format_tokens, format_tps
 
 PARTS = (
     ("weights", "weights_mib"),
@@ -31,8 +31,22 @@ _MIN_ROUND_RISK = 0.1
 
 
 def cards_text(config: LaunchConfig) -> str:
-    """`RTX 3090`, or `2 × RTX 3090`."""
-    return f"{config.gpu_count} × {config.gpu}" if config.gpu_count > 1 else config.gpu
+    """`RTX 3090`, `2 × RTX 3090`, or cards that differ by their own names."""
+    alike = config.gpu_count > 1 and config.vram_per_gpu_gib is None
+    return f"{config.gpu_count} × {config.gpu}" if alike else config.gpu
+
+
+def memory_text(config: LaunchConfig) -> str:
+    """Memory of the cards: `24 GiB` each, or `24 + 12 GiB`."""
+    return " + ".join(f"{gib:g}" for gib in config.vram_per_gpu_gib or (config.vram_gib,)) + " GiB"
+
+
+def devices_text(memory: Memory) -> str:
+    """`GPU 0: 15.2 GiB of 23.2 GiB · GPU 1: …` where cards hold different amounts, else empty."""
+    cards = [f"{format_mib(card.total_mib)} of {format_mib(card.available_mib)}" for card in memory.per_gpu]
+    if len(set(cards)) < 2:
+        return ""
+    return " · ".join(f"GPU {index}: {card}" for index, card in enumerate(cards))
 
 
 def short_name(model: str) -> str:

@@ -49,6 +49,8 @@ class Gpu(Record):
     compute_capability: str = ""
     """CUDA compute capability (`8.9`), gfx target (`gfx1151`) or `metal`."""
     memory_gib: Positive | None = None
+    memory_each_gib: tuple[float, ...] = ()
+    """Of cards that differ and work as one device, in their order; `memory_gib` is then the mean."""
     memory_type: str = ""
     bandwidth_gbps: Positive | None = None
     fp16_tflops: Positive | None = None

@@ -1,6 +1,7 @@
 """The answers as data: every key of the contract, one answer to one question, nothing heavy loaded for it."""
 
 import json
+import pkgutil
 from contextlib import suppress
 
 import pytest
@@ -194,3 +195,11 @@ def test_whatever_is_written_in_an_option_is_understood_or_refused_in_a_line(opt
 def test_a_configuration_is_asked_for_by_its_own_options(launch):
     asked = understand(options_of(launch), CATALOG)
     assert service.exact_setup(asked, CATALOG).launch == launch
+
+
+def test_a_question_can_be_asked_twice():
+    """A submodule of the same name would take the function's place on first use."""
+    modules = {module.name for module in pkgutil.iter_modules(advisor.__path__)}
+    assert not modules & set(advisor.__all__)
+    command = "llama-server -hf unsloth/Qwen3-8B-GGUF:Q4_K_M -c 8192"
+    assert advisor.check(command, gpu="4090") == advisor.check(command, gpu="4090")

@@ -134,7 +134,7 @@ def settings_of(text, version=None):
             "n_cpu_moe": 12, "kv_offload": False, "swa_full": True, "flash_attn": True,
         }),
         ("-ts 3,1", {"tensor_split": (3.0, 1.0), "flash_attn": True}),
-        ("-ts 1,1 -sm layer", {"flash_attn": True}),
+        ("-ts 1,1 -sm layer", {"tensor_split": (1.0, 1.0), "flash_attn": True}),
         ("--spec-type draft-mtp", {"spec_decode": "mtp", "flash_attn": True}),
         ("--spec-type draft-mtp --spec-draft-n-max 2", {"spec_decode": "mtp:2", "flash_attn": True}),
         ("-dev none", {"n_gpu_layers": 0, "flash_attn": True}),

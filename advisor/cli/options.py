@@ -17,7 +17,7 @@ Command = TypeVar("Command", bound=Callable[..., None])
 _TEXT = {
     "model": ("--model", "-m", "NAME", "Model: a name, a Hugging Face id, repo:quant, or a path."),
     "quant": ("--quant", "-q", "FORMAT", "Quantization, such as Q4_K_M or FP8."),
-    "gpu": ("--gpu", "-g", "NAME", "Device: 4090, 2x3090, 'rtx 5060 ti 16gb', 'm4 max'."),
+    "gpu": ("--gpu", "-g", "NAME", "Device: 4090, 2x3090, 3090+3060, 'rtx 5060 ti 16gb', 'm4 max'."),
     "ctx": ("--ctx", "-c", "TOKENS", "Context per sequence: 200k = 200000, 200Ki = 204800. Default 32Ki."),
     "concurrency": ("--concurrency", "", "N", "Sequences decoding at once. Default 1."),
     "depth": ("--depth", "", "TOKENS", "Tokens in the cache when decoding starts. Default 0."),

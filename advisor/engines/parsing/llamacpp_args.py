@@ -193,8 +193,7 @@ def _devices(reading: Reading, found: Arguments) -> None:
     if parts is not None:
         shares = _shares(parts)
         reading.devices = max(len(shares), 1)
-        if len(set(shares)) > 1:
-            reading.settings["tensor_split"] = shares
+        reading.settings["tensor_split"] = shares
     mode = (found.text("--split-mode") or "layer").lower()
     if mode == "none":
         reading.devices = 1
