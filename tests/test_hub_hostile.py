@@ -168,16 +168,18 @@ FEW = settings(max_examples=200, deadline=None, suppress_health_check=[HealthChe
 
 
 @FEW
-@given(st.data())
-def test_a_damaged_gguf_file_is_read_or_refused(valid, tmp_path, data):
+@given(
+    edits=st.lists(st.tuples(st.integers(0, 2**20), st.binary(min_size=1, max_size=8)), max_size=4),
+    cut=st.none() | st.integers(0, 2**20),
+)
+def test_a_damaged_gguf_file_is_read_or_refused(valid, tmp_path, edits, cut):
     raw, header_end = valid
     changed = bytearray(raw)
-    for _ in range(data.draw(st.integers(0, 4))):
-        at = data.draw(st.integers(0, header_end - 1))
-        new = data.draw(st.binary(min_size=1, max_size=8))
+    for place, new in edits:
+        at = place % header_end
         changed[at : at + len(new)] = new
     path = tmp_path / "x-F16.gguf"
-    path.write_bytes(bytes(changed[: data.draw(st.integers(0, len(raw)) | st.just(len(raw)))]))
+    path.write_bytes(bytes(changed if cut is None else changed[: cut % len(raw)]))
     found = or_refusal(lambda: read_path(path, CATALOG))
     assert found is None or 0 < found.weights.total <= len(raw)
 
@@ -310,12 +312,11 @@ def test_values_of_the_wrong_type_are_refused(tmp_path, change):
 
 
 @FEW
-@given(st.data())
-def test_a_damaged_checkpoint_is_read_or_refused(tmp_path, data):
+@given(st.lists(st.tuples(st.integers(0, 500), st.binary(min_size=1, max_size=2)), min_size=1, max_size=4))
+def test_a_damaged_checkpoint_is_read_or_refused(tmp_path, edits):
     changed = bytearray(WEIGHTS)
-    for _ in range(data.draw(st.integers(1, 4))):
-        at = data.draw(st.integers(0, 500))
-        changed[at : at + 1] = data.draw(st.binary(min_size=1, max_size=2))
+    for at, new in edits:
+        changed[at : at + 1] = new
     files = folder(tmp_path, config__json=CONFIG, model__safetensors=bytes(changed))
     or_refusal(lambda: read_safetensors_model(files, "x", CATALOG))
 
