@@ -13,10 +13,12 @@ from advisor.calibration import judged
 from advisor.config import Request, Setup
 from advisor.memory.llamacpp import FAMILY, slots
 from advisor.memory.paged import batched_tokens, utilization
+from advisor.memory.placement import memory_of_devices
 from advisor.options import formats_for
 from knowledge.catalog import Catalog
 from knowledge.errors import UnsupportedError
 from knowledge.kv_types import KV_TYPES, normalise_kv_type
+from knowledge.names.rig import device
 from knowledge.schema import Quant
 from knowledge.units import MIB_PER_GIB, format_tokens
 from knowledge.weights import best_weight_bytes
@@ -57,6 +59,8 @@ class Change:
 def changes_of(setup: Setup, catalog: Catalog) -> Iterator[Change]:
     """Every change worth trying, each alone."""
     yield from _llamacpp_changes(setup) if setup.launch.engine in FAMILY else _paged_changes(setup)
+    if setup.launch.engine in FAMILY and setup.launch.engine != "ollama":
+        yield from _other_splits(setup, catalog)
     shorter = longest_context(setup) or longest_context(setup, _is_likelier_to_fit)
     if shorter is not None:
         yield Change(f"context {format_tokens(shorter.launch.ctx)}", shorter)
@@ -97,6 +101,29 @@ def _buffer_changes(setup: Setup) -> Iterator[Change]:
         yield Change("no vision projector", _with(setup, mmproj_gib=None), _NO_IMAGES)
     if launch.draft_gib:
         yield Change("no draft model", _with(setup, draft_gib=None), _NO_DRAFT)
+
+
+def _other_splits(setup: Setup, catalog: Catalog) -> Iterator[Change]:
+    """The split over the cards with the least risk, where it is another one."""
+    cards = len(memory_of_devices(setup))
+    if cards < 2:
+        return
+    by_memory = _split(setup, None, catalog)
+    if setup.launch.tensor_split and _is_safe(by_memory):
+        yield Change("layers split by the cards' memory", by_memory)
+    elif cards == 2:
+        layers = setup.model.n_layers + 1  # the output counts as one
+        others = [_split(setup, (first, layers - first), catalog) for first in range(1, layers)]
+        best = min(others, key=risk_of)
+        if risk_of(best) < risk_of(setup) and best.launch.tensor_split:
+            first, second = best.launch.tensor_split
+            yield Change(f"layers split {first:g} to {second:g}", best)
+
+
+def _split(setup: Setup, shares: tuple[float, ...] | None, catalog: Catalog) -> Setup:
+    """The setup with other shares of the layers; of cards that differ, at the speed which that gives."""
+    gpu = device(setup.gpu.name, catalog, shares or ()) if setup.gpu.memory_each_gib else setup.gpu
+    return replace(_with(setup, tensor_split=shares), gpu=gpu)
 
 
 def _narrows(setup: Setup, kind: str) -> bool:

@@ -54,7 +54,7 @@ def launched(
     model = named.match.model
     remarks = list(reading.remarks)
     asked = understand(_options(reading, options, model), catalog)
-    gpu = device(asked.request.gpu, catalog)
+    gpu = device(asked.request.gpu, catalog, reading.settings.get("tensor_split", ()))
     count = _devices(reading, gpu, asked.request.gpu_count, remarks)
     drafts = str(reading.settings.get("spec_decode", "")).startswith("mtp")
     own = {"gpu_count": count, "engine_version": reading.version, "spec": "mtp" if drafts else "none"}

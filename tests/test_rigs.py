@@ -115,6 +115,16 @@ def test_an_uneven_split_moves_layers():
     assert large.weights_mib == pytest.approx(small.weights_mib, rel=0.2)
 
 
+def test_layers_run_at_the_rate_of_the_card_that_they_lie_on():
+    line = "llama-server -hf unsloth/Qwen3-8B-GGUF:Q4_K_M -c 8192 -ngl 99 -ts {}"
+    rates = [
+        advisor.check(line.format(split), gpu="3090+3060").prediction.decode_tps.value
+        for split in ("0,1", "1,1", "2,1", "5,1", "40,1")
+    ]
+    assert rates == sorted(rates)
+    assert rates[-1] > 1.8 * rates[0]
+
+
 def test_servers_that_split_evenly_refuse():
     with pytest.raises(UnsupportedError, match="evenly"):
         advisor.predict(model="qwen3-8b", quant="BF16", ctx=4096, gpu="3090+3060", engine="vllm")
@@ -122,3 +132,22 @@ def test_servers_that_split_evenly_refuse():
         advisor.check("vllm serve Qwen/Qwen3-8B -tp 2", gpu="3090+3060")
     with pytest.raises(UsageError, match="uses 1 of the 2"):
         advisor.check("llama-server -hf unsloth/Qwen3-8B-GGUF:Q4_K_M -sm none", gpu="3090+3060")
+
+
+@pytest.mark.parametrize(
+    ("line", "gpu", "change"),
+    [
+        ("-m Qwen3.6-27B-Q6_K.gguf -c 131072 -ngl 99 -ts 1,1", "3090+3060", "layers split 4"),
+        ("-m Qwen3.6-27B-Q6_K.gguf -c 65536 -ngl 99 -np 1 -ts 1,1", "3090+3060", "by the cards' memory"),
+        ("-m Qwen3.6-27B-Q6_K.gguf -c 131072 -ngl 99 -np 1 -ts 5,1", "2x3090", "by the cards' memory"),
+    ],
+)
+def test_another_split_is_offered_and_fits(line, gpu, change):
+    before = advisor.check(f"llama-server {line}", gpu=gpu)
+    assert before.verdict == "oom"
+    fix = before.fixes[0]
+    assert change in fix.change
+    after = advisor.check(fix.command, gpu=gpu)
+    assert after.verdict == "fits"
+    assert after.prediction.oom_probability == fix.oom_probability
+    assert after.prediction.decode_tps == fix.decode_tps

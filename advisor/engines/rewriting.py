@@ -58,6 +58,9 @@ def _llamacpp(reading: Reading, after: Setup, changed: set[str], catalog: Catalo
         edits["--ctx-size"] = (str(total_context(launch)),)
     if "n_cpu_moe" in changed:
         edits["--cpu-moe"] = None
+    if "tensor_split" in changed:
+        shares = launch.tensor_split
+        edits["--tensor-split"] = (",".join(f"{part:g}" for part in shares),) if shares else None
     if "swa_full" in changed:
         edits["--swa-full"] = () if launch.swa_full else None
     if "mmproj_gib" in changed:

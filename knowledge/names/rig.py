@@ -1,8 +1,8 @@
 """Cards of different kinds in one machine, as one device: `3090+3060` names a rig that fills them in turn.
 
-llama.cpp gives each card layers in proportion to its memory, and a token passes through all of them: the
-rig's rates are therefore harmonic means over the memory, as if one card had them. It knows names and
-datasheets only; what lies on which card is the accounting's.
+llama.cpp gives each card layers, in proportion to its memory unless told otherwise, and a token passes
+through all of them: the rig's rates are therefore harmonic means over the layers, as if one card had them.
+It knows names and datasheets only; what lies on which card is the accounting's.
 """
 
 from __future__ import annotations
@@ -22,8 +22,12 @@ _MOST_CARDS = 16
 _RATES = ("bandwidth_gbps", "fp16_tflops", "fp8_tflops", "fp4_tflops", "fp32_tflops", "int8_tops")
 
 
-def resolve_rig(text: str, catalog: Catalog, vram_gib: float | None = None) -> GpuMatch:
+def resolve_rig(
+    text: str, catalog: Catalog, vram_gib: float | None = None, shares: Sequence[float] = ()
+) -> GpuMatch:
     """The device or the rig that a person means: `4090`, `2x3090`, `3090+3060`, `2x3090 + 4090 48gb`.
+
+    `shares` of the layers for each card of a rig, in any unit; in proportion to their memory without.
 
     Raises:
         UnknownNameError, AmbiguousNameError: see `resolve_gpu`; of a rig, about the card in question.
@@ -47,11 +51,11 @@ def resolve_rig(text: str, catalog: Catalog, vram_gib: float | None = None) -> G
         raise UsageError(
             "--vram is one size, and these cards differ", "write sizes in their names: --gpu '4090 48gb+3090'"
         )
-    return GpuMatch(_joined(cards), len(cards))
+    return GpuMatch(_joined(cards, shares), len(cards))
 
 
-def device(name: str, catalog: Catalog) -> Gpu:
-    """The device of a request: the catalog's of that name, or the rig.
+def device(name: str, catalog: Catalog, shares: Sequence[float] = ()) -> Gpu:
+    """The device of a request: the catalog's of that name, or the rig, split as `resolve_rig` says.
 
     Raises:
         UnknownNameError: neither.
@@ -60,18 +64,19 @@ def device(name: str, catalog: Catalog) -> Gpu:
         return catalog.gpus[name]
     if not _JOINT.search(name):
         raise UnknownNameError(KIND, name, command="advisor gpus")
-    return resolve_rig(name, catalog).gpu
+    return resolve_rig(name, catalog, shares=shares).gpu
 
 
-def _joined(cards: Sequence[GpuMatch]) -> Gpu:
+def _joined(cards: Sequence[GpuMatch], shares: Sequence[float]) -> Gpu:
     sizes = [_memory(card) for card in cards]
     vendors = {card.gpu.vendor for card in cards}
     if len(vendors) > 1:
         raise UsageError(f"one build drives no cards of {' and '.join(sorted(vendors))}", "name one vendor's")
     if len(cards) > _MOST_CARDS:
         raise UsageError(f"{len(cards)} cards are more than llama.cpp drives", f"name at most {_MOST_CARDS}")
+    parts = shares if len(shares) == len(cards) and sum(shares) > 0 else sizes
     slowest = min((card.gpu for card in cards), key=lambda gpu: gpu.bandwidth_gbps or 0.0)
-    rates = {rate: _harmonic([getattr(card.gpu, rate) for card in cards], sizes) for rate in _RATES}
+    rates = {rate: _harmonic([getattr(card.gpu, rate) for card in cards], parts) for rate in _RATES}
     return slowest.model_copy(
         update=rates
         | {
@@ -107,11 +112,11 @@ def _name(cards: Sequence[GpuMatch]) -> str:
     return " + ".join(name if count == 1 else f"{count}x {name}" for name, count in runs)
 
 
-def _harmonic(rates: Sequence[float | None], sizes: Sequence[float]) -> float | None:
-    """The rate of a whole whose parts, `sizes` large, are worked through one after the other."""
+def _harmonic(rates: Sequence[float | None], parts: Sequence[float]) -> float | None:
+    """The rate of a whole whose `parts` are worked through one after the other."""
     if any(not rate for rate in rates):
         return None
-    return sum(sizes) / sum(size / rate for size, rate in zip(sizes, rates, strict=True) if rate)
+    return sum(parts) / sum(part / rate for part, rate in zip(parts, rates, strict=True) if rate)
 
 
 def _least(values: Sequence[int | None]) -> int | None:
