@@ -11,6 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import duckdb
 import pytest
 
 import advisor
@@ -22,6 +23,8 @@ HEAVY = {
     "altair", "huggingface_hub", "joblib", "matplotlib", "pandas", "pyarrow", "scipy", "sklearn", "streamlit",
     "threadpoolctl",
 }  # fmt: skip
+# DuckDB 1 looks for values of theirs in whatever is bound to a statement, and imports both to do so.
+LOADED_BY_DUCKDB = {"pandas", "pyarrow"} if duckdb.__version__.startswith("1.") else set()
 NOT_FOR_HELP = HEAVY | {"duckdb", "numpy", "pydantic", "rich"}
 
 RUN = """
@@ -69,7 +72,7 @@ def test_help_loads_almost_nothing(home):
 )
 def test_an_answer_loads_no_training_no_page_and_no_hub(home, arguments):
     modules = loaded(home, *arguments)
-    assert modules & HEAVY == set()
+    assert modules & HEAVY - LOADED_BY_DUCKDB == set()
     assert {"duckdb", "numpy"} <= modules  # it did answer, with evidence
 
 
