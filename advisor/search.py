@@ -14,6 +14,7 @@ from advisor.calibration import Judged, judged
 from advisor.config import Rejected, Request, Setup
 from advisor.engines.rules import apply
 from advisor.memory.llamacpp import least_mib
+from advisor.memory.placement import memory_of_devices
 from advisor.options import check_options, engines_for, formats_for, is_last_resort, kv_pairs_for
 from advisor.receipts import NO_RECEIPTS, Receipts
 from advisor.setups import setup_for
@@ -207,16 +208,16 @@ class _Search:
         return f"weights of {format_mib(body)} in {format_mib(room)}" if body > room else ""
 
     def _overfull(self, setup: Setup) -> str:
-        """That weights and cache alone are too much for one card: spares the graph's replay."""
+        """That weights and cache alone are too much for all cards together: spares the graph's replay."""
         launch = setup.launch
-        alone = launch.engine == "llama.cpp" and launch.gpu_count == 1 and launch.kv_offload
-        if not alone or launch.n_gpu_layers is not None or launch.n_cpu_moe:
+        counted = launch.engine == "llama.cpp" and launch.kv_offload
+        if not counted or launch.n_gpu_layers is not None or launch.n_cpu_moe:
             return ""
         try:
             least = least_mib(setup)
         except UnsupportedError as error:
             return str(error)
-        room = self.vram_gib * MIB_PER_GIB
+        room = sum(memory_of_devices(setup)) * MIB_PER_GIB
         return f"weights and cache of {format_mib(least)} in {format_mib(room)}" if least > room else ""
 
     def _shortage(self, found: Judged) -> str:
