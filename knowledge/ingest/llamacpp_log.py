@@ -7,67 +7,34 @@ context (a draft's, a benchmark's next test) are not the first one's and are lef
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
 
 from knowledge.ingest.llamacpp_patterns import PATTERNS
-from knowledge.ingest.log_start import Device, Start
-
-Match = re.Match[str]
+from knowledge.ingest.log_reader import LogReader, Match
+from knowledge.ingest.log_start import Device
 
 _AFTER_NAME = re.compile(r"\) \((?:[0-9a-fA-F:.]+|unknown id)$")
 _FIRST_BUILD = 1000
 """Smaller build numbers come from shallow clones and tell nothing."""
 
 
-class LlamaCppLog:
-    """Reads lines in order; `feed` hands over each start that a line has brought to its end."""
+class LlamaCppLog(LogReader):
+    """Reads a log of llama.cpp, ik_llama.cpp or Ollama."""
 
     engine = "llama.cpp"
+    patterns = PATTERNS
 
     def __init__(self) -> None:
         """Begin before the first line."""
-        self._start: Start | None = None
-        self._done: Start | None = None
-        self._line = 0
-        self._contexts = 0
-        self._draft = False
+        super().__init__()
+        self._begin()
 
-    def feed(self, line: int, text: str) -> Iterator[Start]:
-        """Take one line."""
-        self._line = line
-        for name, pattern in PATTERNS:
-            match = pattern.search(text)
-            if match:
-                handle: Callable[[Match], None] = getattr(self, f"_{name}")
-                handle(match)
-                break
-        if self._done is not None:
-            yield self._done
-            self._done = None
-
-    def end(self) -> Iterator[Start]:
-        """The start that was under way when the log ended."""
-        self._finish()
-        if self._done is not None:
-            yield self._done
-            self._done = None
-
-    @property
-    def _now(self) -> Start:
-        if self._start is None:
-            self._start = Start(self.engine, self._line)
-            self._contexts, self._draft = 0, False
-        return self._start
+    def _begin(self) -> None:
+        self._contexts, self._draft = 0, False
 
     @property
     def _own(self) -> bool:
         """Whether figures that come now are the first context's of the main model."""
         return self._contexts <= 1 and not self._draft
-
-    def _finish(self) -> None:
-        if self._start is not None and self._start.told():
-            self._done = self._start
-        self._start = None
 
     def _build(self, match: Match) -> None:
         if self._start is not None and (self._start.names or self._start.by_device or self._start.outcome):

@@ -7,55 +7,19 @@ first is taken. It knows no catalog: vLLM names a card only in passing, if at al
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
 
+from knowledge.ingest.log_reader import LogReader, Match
 from knowledge.ingest.log_start import Device, Start
 from knowledge.ingest.vllm_patterns import ARGUMENT, ASKED, CAPACITY, PATTERNS
 from knowledge.units import MIB_PER_GIB
 
-Match = re.Match[str]
 
-
-class VllmLog:
-    """Reads lines in order; `feed` hands over each start that a line has brought to its end."""
+class VllmLog(LogReader):
+    """Reads a log of vLLM's API server or offline engine."""
 
     engine = "vllm"
-
-    def __init__(self) -> None:
-        """Begin before the first line."""
-        self._start: Start | None = None
-        self._done: Start | None = None
-        self._line = 0
-
-    def feed(self, line: int, text: str) -> Iterator[Start]:
-        """Take one line; some lines say several things."""
-        self._line = line
-        for name, pattern in PATTERNS:
-            match = pattern.search(text)
-            if match:
-                handle: Callable[[Match], None] = getattr(self, f"_{name}")
-                handle(match)
-        if self._done is not None:
-            yield self._done
-            self._done = None
-
-    def end(self) -> Iterator[Start]:
-        """The start that was under way when the log ended."""
-        self._finish()
-        if self._done is not None:
-            yield self._done
-            self._done = None
-
-    @property
-    def _now(self) -> Start:
-        if self._start is None:
-            self._start = Start(self.engine, self._line)
-        return self._start
-
-    def _finish(self) -> None:
-        if self._start is not None and self._start.told():
-            self._done = self._start
-        self._start = None
+    patterns = PATTERNS
+    says_several = True
 
     def _mib(self, name: str, gib: str, kind: str | None = None) -> None:
         """Keep a size once: the other workers print the same."""
