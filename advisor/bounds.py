@@ -63,10 +63,10 @@ class Limits:
         layers = self.base.model.n_layers
         if self.base.model.is_moe:
             ubatch = self.request.ubatch or _OFFLOAD_UBATCH
-            start = changed(self.base, ubatch=ubatch, batch=max(self.base.launch.batch, ubatch))
-            steps = [changed(start, n_cpu_moe=count) for count in range(layers, 0, -1)]
+            start = self.base.with_launch(ubatch=ubatch, batch=max(self.base.launch.batch, ubatch))
+            steps = [start.with_launch(n_cpu_moe=count) for count in range(layers, 0, -1)]
         else:
-            steps = [changed(self.base, n_gpu_layers=count) for count in range(layers)]
+            steps = [self.base.with_launch(n_gpu_layers=count) for count in range(layers)]
         # in this order each step puts more on the card
         place = largest(0, len(steps) - 1, lambda index: self.fits(steps[index]))
         best = steps[place or 0]
@@ -156,13 +156,13 @@ class Limits:
         return tuple((name, name) for name in _KV_TYPES.get(launch.engine, ("f16",)))
 
     def _context(self, kv_k: str, kv_v: str) -> ContextLimit:
-        start = changed(self.base, kv_type_k=kv_k, kv_type_v=kv_v, depth=0)
+        start = self.base.with_launch(kv_type_k=kv_k, kv_type_v=kv_v, depth=0)
         most = self.base.model.max_context or _MOST_TOKENS
         steps = -(-most // STEP)
 
         def at(step: int) -> Setup:
             tokens = min(step * STEP, most)
-            return changed(start, ctx=tokens, prompt=min(self.request.prompt, tokens))
+            return start.with_launch(ctx=tokens, prompt=min(self.request.prompt, tokens))
 
         step = largest(1, steps, lambda count: self.fits(at(count)))
         setup = at(step or 1)
@@ -180,7 +180,7 @@ class Limits:
         )
 
     def _users(self, kv_k: str, kv_v: str) -> UserLimit:
-        start = changed(self.base, kv_type_k=kv_k, kv_type_v=kv_v)
+        start = self.base.with_launch(kv_type_k=kv_k, kv_type_v=kv_v)
         least = self._least_tps
 
         def serves(count: int) -> bool:
@@ -226,10 +226,10 @@ class Limits:
         """The setup with slots for so many users, as `recommend` launches them."""
         asked = self.request
         if setup.launch.engine != "llama.cpp":
-            return changed(setup, concurrency=users, max_num_seqs=max(users, asked.max_num_seqs or 0))
+            return setup.with_launch(concurrency=users, max_num_seqs=max(users, asked.max_num_seqs or 0))
         slots = max(users, asked.parallel or 0)
         unified = asked.kv_unified if asked.kv_unified is not None else (slots > 1 or None)
-        return changed(setup, concurrency=users, parallel=slots, kv_unified=unified)
+        return setup.with_launch(concurrency=users, parallel=slots, kv_unified=unified)
 
     def _on_other_cards(self) -> Iterable[Setup]:
         """The base on every discrete card of the catalog that runs its engine."""
@@ -267,11 +267,6 @@ class Limits:
         return engine in engines_for(gpu, anything)
 
 
-def changed(setup: Setup, **changes: object) -> Setup:
-    """The setup with fields of its launch changed."""
-    return replace(setup, launch=setup.launch.model_copy(update=changes))
-
-
 def largest(low: int, high: int, holds: Callable[[int], bool]) -> int | None:
     """The largest number from `low` to `high` for which `holds`, by halving; None if it does for none.
 
@@ -297,7 +292,7 @@ def _full_tps(figures: PredictedFigures) -> float | None:
 
 def _with_room(setup: Setup) -> Setup:
     """The same on a card that is as fast and large enough, which no own start knows."""
-    roomy = changed(setup, vram_gib=setup.weights.total_gib * 4 + 1024, n_gpu_layers=None, n_cpu_moe=0)
+    roomy = setup.with_launch(vram_gib=setup.weights.total_gib * 4 + 1024, n_gpu_layers=None, n_cpu_moe=0)
     return replace(roomy, calibration=None, host=replace(setup.host, free_mib=None))
 
 

@@ -70,16 +70,16 @@ def changes_of(setup: Setup, catalog: Catalog) -> Iterator[Change]:
 def _llamacpp_changes(setup: Setup) -> Iterator[Change]:
     launch = setup.launch
     if not launch.flash_attn:
-        yield Change("flash attention on", _with(setup, flash_attn=True))
+        yield Change("flash attention on", setup.with_launch(flash_attn=True))
     else:  # a quantized V cache needs it (rule R20)
         for kind in ("q8_0", "q4_0"):
             if _narrows(setup, kind):
-                yield Change(f"KV cache {kind}", _with(setup, kv_type_k=kind, kv_type_v=kind))
+                yield Change(f"KV cache {kind}", setup.with_launch(kv_type_k=kind, kv_type_v=kind))
     count, unified = slots(launch)
     wanted = max(launch.concurrency, 1)
     if count > wanted and (wanted == 1 or not unified):
         named = "one slot" if wanted == 1 else f"{wanted} slots"
-        yield Change(named, _with(setup, parallel=wanted, kv_unified=None), _FEWER_SEQUENCES)
+        yield Change(named, setup.with_launch(parallel=wanted, kv_unified=None), _FEWER_SEQUENCES)
     if launch.engine != "ollama":  # which has no such flags
         yield from _buffer_changes(setup)
         moved = offloaded(setup)
@@ -94,13 +94,13 @@ def _buffer_changes(setup: Setup) -> Iterator[Change]:
     launch = setup.launch
     for ubatch in _UBATCHES:
         if ubatch < launch.ubatch:
-            yield Change(f"micro-batch {ubatch}", _with(setup, ubatch=ubatch))
+            yield Change(f"micro-batch {ubatch}", setup.with_launch(ubatch=ubatch))
     if launch.swa_full:
-        yield Change("windowed layers keep their window only", _with(setup, swa_full=False))
+        yield Change("windowed layers keep their window only", setup.with_launch(swa_full=False))
     if launch.mmproj_gib:
-        yield Change("no vision projector", _with(setup, mmproj_gib=None), _NO_IMAGES)
+        yield Change("no vision projector", setup.with_launch(mmproj_gib=None), _NO_IMAGES)
     if launch.draft_gib:
-        yield Change("no draft model", _with(setup, draft_gib=None), _NO_DRAFT)
+        yield Change("no draft model", setup.with_launch(draft_gib=None), _NO_DRAFT)
 
 
 def _other_splits(setup: Setup, catalog: Catalog) -> Iterator[Change]:
@@ -123,7 +123,7 @@ def _other_splits(setup: Setup, catalog: Catalog) -> Iterator[Change]:
 def _split(setup: Setup, shares: tuple[float, ...] | None, catalog: Catalog) -> Setup:
     """The setup with other shares of the layers; of cards that differ, at the speed which that gives."""
     gpu = device(setup.gpu.name, catalog, shares or ()) if setup.gpu.memory_each_gib else setup.gpu
-    return replace(_with(setup, tensor_split=shares), gpu=gpu)
+    return replace(setup.with_launch(tensor_split=shares), gpu=gpu)
 
 
 def _narrows(setup: Setup, kind: str) -> bool:
@@ -135,10 +135,10 @@ def _narrows(setup: Setup, kind: str) -> bool:
 def _paged_changes(setup: Setup) -> Iterator[Change]:
     launch = setup.launch
     if launch.kv_type_k in {"f16", "bf16"}:
-        yield Change("KV cache fp8", _with(setup, kv_type_k="fp8", kv_type_v="fp8"))
+        yield Change("KV cache fp8", setup.with_launch(kv_type_k="fp8", kv_type_v="fp8"))
     limit, wanted = launch.max_num_seqs or launch.concurrency, launch.concurrency
     sequences = sorted({n for n in (*_SEQUENCES, wanted) if wanted <= n < limit}, reverse=True)
-    fewer = [_with(setup, max_num_seqs=n) for n in sequences]
+    fewer = [setup.with_launch(max_num_seqs=n) for n in sequences]
     enough = (
         next(filter(_is_safe, fewer), None)
         or next(filter(_is_likelier_to_fit, fewer), None)
@@ -152,11 +152,11 @@ def _paged_changes(setup: Setup) -> Iterator[Change]:
         return
     for tokens in _BATCHED_TOKENS:
         if tokens < batched_tokens(setup):
-            yield Change(f"{tokens} tokens per step", _with(setup, max_num_batched_tokens=tokens))
+            yield Change(f"{tokens} tokens per step", setup.with_launch(max_num_batched_tokens=tokens))
     if not launch.enforce_eager:
-        yield Change("eager mode (no CUDA graphs)", _with(setup, enforce_eager=True), _EAGER)
+        yield Change("eager mode (no CUDA graphs)", setup.with_launch(enforce_eager=True), _EAGER)
     if launch.mmproj_gib:
-        yield Change("text only, without the vision encoder", _with(setup, mmproj_gib=None), _NO_IMAGES)
+        yield Change("text only, without the vision encoder", setup.with_launch(mmproj_gib=None), _NO_IMAGES)
     yield from _other_utilizations(setup)
 
 
@@ -164,7 +164,7 @@ def _other_utilizations(setup: Setup) -> Iterator[Change]:
     """The share of the card with the least risk, where it is another one."""
     now = utilization(setup.launch)
     others = [
-        _with(setup, gpu_memory_utilization=share) for share in _UTILIZATIONS if abs(share - now) > 0.005
+        setup.with_launch(gpu_memory_utilization=share) for share in _UTILIZATIONS if abs(share - now) > 0.005
     ]
     best = min(others, key=lambda other: (risk_of(other), utilization(other.launch)))
     if risk_of(best) < risk_of(setup):
@@ -207,10 +207,10 @@ def offloaded(setup: Setup, accept: Accept | None = None) -> Setup | None:
     layers = setup.model.n_layers
     if setup.model.is_moe and setup.launch.engine != "ollama":
         start = setup.launch.n_cpu_moe
-        return _least(start, layers, lambda n: _with(setup, n_cpu_moe=n), fits)
+        return _least(start, layers, lambda n: setup.with_launch(n_cpu_moe=n), fits)
     placed = setup.launch.n_gpu_layers
     start = layers - min(placed, layers) if placed is not None else 0
-    return _least(start, layers, lambda n: _with(setup, n_gpu_layers=layers - n), fits)
+    return _least(start, layers, lambda n: setup.with_launch(n_gpu_layers=layers - n), fits)
 
 
 def longest_context(setup: Setup, accept: Accept | None = None) -> Setup | None:
@@ -229,7 +229,7 @@ def longest_context(setup: Setup, accept: Accept | None = None) -> Setup | None:
 
 def _shortened(setup: Setup, ctx: int) -> Setup:
     launch = setup.launch
-    return _with(setup, ctx=ctx, depth=min(launch.depth, ctx), prompt=min(launch.prompt, ctx))
+    return setup.with_launch(ctx=ctx, depth=min(launch.depth, ctx), prompt=min(launch.prompt, ctx))
 
 
 def _least(start: int, most: int, build: Callable[[int], Setup], fits: Accept) -> Setup | None:
@@ -266,7 +266,3 @@ def host_holds(setup: Setup) -> bool:
     """Whether the host's memory, where it was stated, holds what the launch keeps there."""
     ram = setup.host.ram_gib
     return ram is None or judged(setup).memory.host_mib <= _HOST_SHARE * ram * MIB_PER_GIB
-
-
-def _with(setup: Setup, **changes: object) -> Setup:
-    return replace(setup, launch=setup.launch.model_copy(update=changes))

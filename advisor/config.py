@@ -5,7 +5,7 @@ These are the JSON contract. They hold no physics and look nothing up; units sta
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -171,6 +171,10 @@ class Setup:
     gpu: Gpu
     host: Host = Host()
     calibration: Calibration | None = None
+
+    def with_launch(self, **changes: object) -> Setup:
+        """The setup with fields of its launch changed."""
+        return replace(self, launch=self.launch.model_copy(update=changes))
 
 
 class Interval(Answer):

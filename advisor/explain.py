@@ -5,8 +5,6 @@ It owns the words; every number in them is the accounting's or the prediction's,
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from advisor.calibration import accounted
 from advisor.config import PredictedFigures, Setup
 from advisor.speed.roofline import DECODE_PARTS, decode_parts
@@ -85,9 +83,7 @@ def _cache(setup: Setup) -> str:
     name = normalise_kv_type(launch.kv_type_k)
     if name is None or KV_TYPES[name].bits >= 16:
         return ""
-    wide = accounted(
-        replace(setup, launch=launch.model_copy(update={"kv_type_k": "f16", "kv_type_v": "f16"}))
-    )
+    wide = accounted(setup.with_launch(kv_type_k="f16", kv_type_v="f16"))
     spare = wide.available_mib - wide.total_mib
     if spare < 0:
         return f"The cache is {name} because f16 would lack {format_mib(-spare)}."

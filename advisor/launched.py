@@ -7,7 +7,7 @@ judges nothing; what cannot be understood is a `UsageError` in one line.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from advisor.asking import understand
@@ -60,9 +60,9 @@ def launched(
     own = {"gpu_count": count, "engine_version": reading.version, "spec": "mtp" if drafts else "none"}
     request = asked.request.model_copy(update=own)
     setup = setup_for(request, reading.engine, model, named.quant, gpu, catalog, named.files, receipts)
-    setup = _with(setup, **_settings(reading, model, gpu), **_beside(reading, setup, remarks, catalog))
+    setup = setup.with_launch(**_settings(reading, model, gpu), **_beside(reading, setup, remarks, catalog))
     if reading.engine == "vllm" and setup.launch.max_num_seqs is None:
-        setup = _with(setup, max_num_seqs=sequences(setup))
+        setup = setup.with_launch(max_num_seqs=sequences(setup))
     setup = _in_context(reading, setup, remarks)
     return Launched(setup, named.match.label, named.quant_text, tuple(remarks))
 
@@ -150,14 +150,10 @@ def _in_context(reading: Reading, setup: Setup, remarks: list[Remark]) -> Setup:
         raise UsageError(
             f"--depth {launch.depth} is more than the {ctx} tokens that a sequence gets", "write less"
         )
-    return _with(setup, ctx=max(ctx, 1), prompt=min(launch.prompt, max(ctx, 1)))
+    return setup.with_launch(ctx=max(ctx, 1), prompt=min(launch.prompt, max(ctx, 1)))
 
 
 def per_sequence(launch: LaunchConfig, total: int) -> int:
     """Tokens that one sequence gets of a total context: the inverse of `total_context`."""
     count, unified = slots(launch)
     return total // (min(max(launch.concurrency, 1), count) if unified else count)
-
-
-def _with(setup: Setup, **changes: object) -> Setup:
-    return replace(setup, launch=setup.launch.model_copy(update=changes))

@@ -7,7 +7,7 @@ fast they are and which is best is judged afterwards.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from advisor.calibration import Judged, judged
@@ -151,10 +151,10 @@ class _Search:
         for key, value in () if reason else pairs:
             if is_last_resort((key, value)) and fits and len(pairs) > 1:
                 continue
-            setup = self._with(base, kv_type_k=key, kv_type_v=value)
+            setup = base.with_launch(kv_type_k=key, kv_type_v=value)
             reason = self._overfull(setup) or self._obstacle(setup)
             if reason and engine == "llama.cpp" and self.request.ubatch is None:
-                smaller = self._with(setup, ubatch=_SMALL_UBATCH)
+                smaller = setup.with_launch(ubatch=_SMALL_UBATCH)
                 if not self._obstacle(smaller):
                     setup, reason = smaller, ""
             if not reason:
@@ -177,12 +177,8 @@ class _Search:
         if engine == "llama.cpp":
             parallel = asked.parallel or asked.concurrency
             unified = asked.kv_unified if asked.kv_unified is not None else (parallel > 1 or None)
-            return self._with(setup, parallel=parallel, kv_unified=unified)
-        return self._with(setup, max_num_seqs=asked.max_num_seqs or asked.concurrency)
-
-    @staticmethod
-    def _with(setup: Setup, **changes: object) -> Setup:
-        return replace(setup, launch=setup.launch.model_copy(update=changes))
+            return setup.with_launch(parallel=parallel, kv_unified=unified)
+        return setup.with_launch(max_num_seqs=asked.max_num_seqs or asked.concurrency)
 
     def _obstacle(self, setup: Setup) -> str:
         """Why the setup cannot be recommended; empty when it can."""
@@ -237,11 +233,11 @@ class _Search:
         if asked.ram is None or fixed or base.launch.engine != "llama.cpp":
             return None
         layers = base.model.n_layers
-        start = self._with(base, kv_type_k=pair[0], kv_type_v=pair[1])
+        start = base.with_launch(kv_type_k=pair[0], kv_type_v=pair[1])
         if base.model.is_moe:
-            start = self._with(start, ubatch=asked.ubatch or _OFFLOAD_UBATCH)
-            return _first(layers, lambda n: self._if_free(self._with(start, n_cpu_moe=n)))
-        return _first(layers, lambda n: self._if_free(self._with(start, n_gpu_layers=layers - n)))
+            start = start.with_launch(ubatch=asked.ubatch or _OFFLOAD_UBATCH)
+            return _first(layers, lambda n: self._if_free(start.with_launch(n_cpu_moe=n)))
+        return _first(layers, lambda n: self._if_free(start.with_launch(n_gpu_layers=layers - n)))
 
     def _if_free(self, setup: Setup) -> Setup | None:
         return None if self._obstacle(setup) else setup

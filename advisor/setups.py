@@ -6,7 +6,6 @@ answer. It understands no free text (`advisor.asking`) and judges nothing.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from advisor.calibration import calibrated
@@ -123,8 +122,7 @@ def _with_sequences(setup: Setup) -> Setup:
     """
     launch = setup.launch
     needed = max(launch.concurrency, 1) if layer_states(setup.model) else sequences(setup)
-    changes = {"max_num_seqs": launch.max_num_seqs or needed}
-    return replace(setup, launch=launch.model_copy(update=changes))
+    return setup.with_launch(max_num_seqs=launch.max_num_seqs or needed)
 
 
 def _with_caching(setup: Setup, catalog: Catalog) -> Setup:
@@ -132,7 +130,7 @@ def _with_caching(setup: Setup, catalog: Catalog) -> Setup:
     if setup.launch.prefix_caching is not None:
         return setup
     printed = vllm.states_prefix_caching(apply(setup, catalog=catalog).sets)
-    return replace(setup, launch=setup.launch.model_copy(update={"prefix_caching": printed}))
+    return setup.with_launch(prefix_caching=printed)
 
 
 def options_of(launch: LaunchConfig) -> dict[str, str | int | float | None]:

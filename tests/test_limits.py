@@ -13,12 +13,13 @@ from hypothesis import strategies as st
 
 import advisor
 from advisor.asking import understand
-from advisor.bounds import MOST_USERS, STEP, Limits, changed, largest
+from advisor.bounds import MOST_USERS, STEP, Limits, largest
 from advisor.cli import main
 from advisor.estimate import predict_setup
 from advisor.rank import MIN_TPS
 from advisor.receipts import Receipt, Receipts
 from advisor.service import exact_setup
+from advisor.setups import setup_for
 from knowledge.catalog import default_catalog
 from knowledge.errors import UsageError
 
@@ -80,7 +81,7 @@ def test_the_longest_context_fits_and_the_next_step_does_not(drawn):
     found = solver(**asked_of(drawn))
     for item in found.contexts():
         setup = found.base
-        exact = changed(setup, **item.config.model_dump())
+        exact = setup.with_launch(**item.config.model_dump())
         most = setup.model.max_context
         if item.ctx is None:
             assert item.reason
@@ -95,7 +96,7 @@ def test_the_longest_context_fits_and_the_next_step_does_not(drawn):
             assert item.ctx == most
         else:
             assert item.ctx % STEP == 0
-            assert not found.fits(changed(exact, ctx=min(item.ctx + STEP, most)))
+            assert not found.fits(exact.with_launch(ctx=min(item.ctx + STEP, most)))
 
 
 @settings(max_examples=30, deadline=None)
@@ -114,7 +115,7 @@ def test_one_user_more_would_not_fit_or_be_too_slow(drawn, least):
         if item.bounded_by == "search":
             assert item.users == MOST_USERS
             continue
-        more = found._for_users(changed(found.base, **item.config.model_dump()), item.users + 1)
+        more = found._for_users(found.base.with_launch(**item.config.model_dump()), item.users + 1)
         speed = predict_setup(more).decode_tps_full_context
         slow = speed is None or speed.value < slowest
         assert slow or not found.fits(more)
@@ -155,9 +156,9 @@ def test_only_the_asked_cache_type_is_tried():
 def test_the_split_puts_as_much_on_the_card_as_fits(model, quant, field, more):
     found = solver(model=model, quant=quant, gpu="4090", ctx=8192, engine="llama.cpp")
     split = found.split()
-    exact = changed(found.base, **split.config.model_dump())
+    exact = found.base.with_launch(**split.config.model_dump())
     assert found.fits(exact)
-    assert not found.fits(changed(exact, **{field: getattr(exact.launch, field) + more}))
+    assert not found.fits(exact.with_launch(**{field: getattr(exact.launch, field) + more}))
     assert 0 < split.speed_kept < 1
     assert split.whole_needs_gib > 24
     assert split.host_mib == split.prediction.memory.host_mib
@@ -203,8 +204,6 @@ def test_own_starts_move_the_limits():
     )  # fmt: skip
     asked = understand({**BIG, "engine": "llama.cpp"}, CATALOG)
     plain = Limits(exact_setup(asked, CATALOG), asked, CATALOG).contexts()
-    from advisor.setups import setup_for  # noqa: PLC0415
-
     own = Receipts((receipt,))
     base = setup_for(
         asked.request, "llama.cpp", asked.model, asked.quant, CATALOG.gpus["RTX 3090"], CATALOG, receipts=own

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 from collections import Counter
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -136,8 +136,7 @@ def _kind(row: Row) -> Kind:
 
 def _hangs_on_context(setup: Setup, memory: Memory) -> bool:
     """Whether the model's whole context would be another matter than the short one that is assumed."""
-    longest = setup.launch.model_copy(update={"ctx": setup.model.max_context or setup.launch.ctx})
-    whole = replace(setup, launch=longest)
+    whole = setup.with_launch(ctx=setup.model.max_context or setup.launch.ctx)
     return abs(risk_of(whole, account(whole), fill=0).full - risk_of(setup, memory, fill=0).full) > _DECIDES
 
 

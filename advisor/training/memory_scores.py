@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from itertools import product
 from statistics import median
@@ -58,14 +58,12 @@ def memory_scores(cases: Sequence[MemoryCase]) -> dict[str, Any]:
 
 
 def _outcomes(cases: Sequence[MemoryCase], full: Sequence[float]) -> dict[str, Any]:
-    def scored(wanted: Callable[[MemoryCase], bool]) -> dict[str, Any]:
-        chosen = [index for index, case in enumerate(cases) if wanted(case)]
+    def scored(family: str | None = None) -> dict[str, Any]:
+        own = [family in {None, family_of(case.setup.launch.engine)} for case in cases]
+        chosen = [index for index, wanted in enumerate(own) if wanted]
         return asdict(score([full[i] for i in chosen], [cases[i].oom for i in chosen]))
 
-    scores = {"all": scored(lambda _: True)}
-    for family in FAMILIES:
-        scores[family] = scored(lambda case, of=family: family_of(case.setup.launch.engine) == of)  # type: ignore[misc]
-    return scores
+    return {"all": scored()} | {family: scored(family) for family in FAMILIES}
 
 
 def _called_fitting(cases: Sequence[MemoryCase], full: Sequence[float]) -> dict[str, int]:
