@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import gguf
@@ -127,16 +128,14 @@ def test_a_gguf_repository_is_read_by_ranges_and_launched_by_its_name(hub, tmp_p
     assert prediction.prediction.basis in {"extrapolated", "physics"}
 
 
-class gguf_file:  # noqa: N801 - reads like a function
-    def __init__(self, folder, data):
-        self.path = folder / "reader.gguf"
-        self.path.write_bytes(data)
-
-    def __enter__(self):
-        return gguf.GGUFReader(self.path)
-
-    def __exit__(self, *error):
-        self.path.unlink()
+@contextmanager
+def gguf_file(folder, data):
+    path = folder / "reader.gguf"
+    path.write_bytes(data)
+    try:
+        yield gguf.GGUFReader(path)
+    finally:
+        path.unlink()
 
 
 def test_a_long_vocabulary_is_passed_over_in_few_requests(hub, tmp_path):
