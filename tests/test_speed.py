@@ -10,22 +10,21 @@ from hypothesis import strategies as st
 from advisor.asking import understand
 from advisor.memory.kv_cache import attention_rows
 from advisor.service import exact_setup
+from advisor.speed.ageing import AGEING_PER_YEAR, unfused
 from advisor.speed.builds import assumed_year, build_year, year_of
 from advisor.speed.coefficients import Coefficients, group_path
 from advisor.speed.device import bandwidth_bytes_per_s, issue_bytes_per_s, peak_flop_per_s
 from advisor.speed.figures import speed_figures
 from advisor.speed.intervals import Support, Widths, regime
 from advisor.speed.model import ARTEFACT, Query, first_token_seconds, load_model
+from advisor.speed.rates import attention_flop_per_s, product_flop_per_s, unpack_ops, vector_bytes_per_s
 from advisor.speed.roofline import (
     DECODE_PARTS,
     PREFILL_PARTS,
-    attention_flop_per_s,
     decode_parts,
+    pipelined,
     prefill_parts,
-    product_flop_per_s,
     split_of,
-    unpack_ops,
-    vector_bytes_per_s,
 )
 from advisor.speed.work import work_of
 from advisor.training.fit import DECODE_RANGES, PREFILL_RANGES
@@ -185,7 +184,7 @@ def test_tensor_parallel_halves_reading_and_adds_links():
 
 
 def test_older_builds_are_slower_and_an_unknown_age_is_the_reference():
-    setup = setup_of()
+    setup = setup_of(model="llama 3.1 8b instruct")
     old, new, unknown, reference = (
         sum(decode_parts(setup, 1, 0, year=year)) for year in (2025.2, 2026.9, math.nan, 2026.0)
     )
@@ -224,7 +223,7 @@ def test_the_deepest_group_that_was_fitted_answers():
     path = group_path(setup, "one")
     assert path == [
         "step", "one", "one/gpu", "one/gpu/llama.cpp", "one/gpu/llama.cpp/cuda",
-        "one/gpu/llama.cpp/cuda/Ampere",
+        "one/gpu/llama.cpp/cuda/Ampere", "one/gpu/llama.cpp/cuda/Ampere/RTX 3090",
     ]  # fmt: skip
     factors = Coefficients({"step": (1.0,), "one/gpu/llama.cpp": (3.0,)}, {"step": 9, "one/gpu/llama.cpp": 4})
     assert factors.of(setup, "one") == (3.0,)
@@ -313,8 +312,87 @@ def test_products_of_quantized_weights_run_on_integers_where_kernels_do():
     cards = default_catalog().gpus
     quantized, floats = setup_of(gpu="4090"), setup_of(gpu="4090", quant="BF16", engine="llama.cpp")
     assert product_flop_per_s(quantized) == pytest.approx(cards["RTX 4090"].int8_tops * 1e12)
-    assert product_flop_per_s(floats) == pytest.approx(cards["RTX 4090"].fp16_tflops * 1e12)
+    # Summed in 16 bits: twice the rate of a GeForce card's sums in 32.
+    assert product_flop_per_s(floats) == pytest.approx(2 * cards["RTX 4090"].fp16_tflops * 1e12, rel=1e-3)
     amd = setup_of(gpu="7900xtx")
     assert product_flop_per_s(amd) == pytest.approx(cards["RX 7900 XTX"].fp16_tflops * 1e12)
     assert attention_flop_per_s(amd) < product_flop_per_s(amd)
-    assert attention_flop_per_s(floats) == product_flop_per_s(floats)
+    assert attention_flop_per_s(floats) == pytest.approx(cards["RTX 4090"].fp16_tflops * 1e12)
+
+
+def test_servers_attend_slowly_with_heads_wider_than_their_kernels():
+    wide, usual = (
+        setup_of(model=name, quant="BF16", gpu="h100", engine="vllm")
+        for name in ("gemma-4-31b-it", "qwen3.5-27b")
+    )
+    assert attention_flop_per_s(wide) == pytest.approx(0.2 * attention_flop_per_s(usual))
+
+
+def test_unquantized_weights_need_no_vectors_and_quantized_ones_do():
+    parts = [
+        timed(prefill_parts(setup_of(gpu="4090", quant=quant), 512, 0, 512), PREFILL_PARTS)
+        for quant in ("BF16", "Q8_0")
+    ]
+    assert parts[0]["vector"] == 0 < parts[1]["vector"]
+
+
+def test_cards_in_a_row_work_on_micro_batches_at_once():
+    one, four = (setup_of(model="llama 3.3 70b", gpu=gpu, vram=48) for gpu in ("4090", "4x4090"))
+    for prompt, share in ((512, 1.0), (1024, 5 / 8), (4096, 11 / 32)):
+        alone, shared = (sum(prefill_parts(setup, prompt, 0, 512)) for setup in (one, four))
+        assert shared == pytest.approx(share * alone)
+    offloaded = setup_of(model="llama 3.3 70b", gpu="4x4090", vram=48, ngl=60)
+    assert pipelined(offloaded, 8) == pipelined(one, 8) == 1.0
+
+
+def test_scores_are_written_only_without_flash_attention():
+    """Every score is written and read: twice the prompt has four times as many."""
+    fused, plain = (setup_of(flash_attn=switch) for switch in ("on", "off"))
+    assert timed(prefill_parts(fused, 4096, 0, 512), PREFILL_PARTS)["scores"] == 0
+    short, long = (
+        timed(prefill_parts(plain, prompt, 0, 512), PREFILL_PARTS)["scores"] for prompt in (4096, 8192)
+    )
+    assert 0 < long == pytest.approx(4 * short)
+
+
+def test_short_prompts_that_come_together_share_a_chunk():
+    setup = setup_of(model="qwen3.5-27b", quant="FP8", gpu="h100", engine="vllm")
+    alone, together = (timed(prefill_parts(setup, 256, 0, 2048, sequences=n), PREFILL_PARTS) for n in (1, 8))
+    assert together["weights"] == pytest.approx(alone["weights"] / 8)
+    assert together["flop"] == alone["flop"]
+    longer = [timed(prefill_parts(setup, 4096, 0, 2048, sequences=n), PREFILL_PARTS) for n in (1, 8)]
+    assert longer[0]["weights"] == pytest.approx(longer[1]["weights"])
+
+
+def test_builds_before_windows_were_cut_read_the_whole_context():
+    setup = setup_of(model="gemma-3-27b-it")
+    before, since, unknown = (
+        timed(decode_parts(setup, 1, 16384, year=year), DECODE_PARTS)["kv"]
+        for year in (2025.2, 2026.0, math.nan)
+    )
+    assert since == unknown < before / 4
+    vllm = setup_of(model="gemma-3-27b-it", engine="vllm", gpu="h100", quant="BF16")
+    early, late = (
+        timed(decode_parts(vllm, 1, 16384, year=year), DECODE_PARTS)["kv"] for year in (2025.2, 2026.0)
+    )
+    assert early == pytest.approx(late * math.exp(AGEING_PER_YEAR * (2026.0 - 2025.2)))
+
+
+def test_linear_attention_was_many_kernels_before_it_was_one():
+    setup = setup_of(**MOE)
+    share = [unfused(setup, year) for year in (2025.9, 2026.125, 2026.3, math.nan)]
+    assert share == [1.0, pytest.approx(0.5), 0.0, 0.0]
+    assert unfused(setup_of(**MOE, engine="vllm", quant="FP8", gpu="h100"), 2025.9) == 0
+    early = timed(decode_parts(setup, 1, 0, year=2025.9), DECODE_PARTS)
+    assert early["unfused"] > 0 == timed(decode_parts(setup, 1, 0, year=2026.4), DECODE_PARTS)["unfused"]
+
+
+def test_rocm_without_its_fast_library_multiplies_slowly_what_goes_through_libraries():
+    quantized, floats = (setup_of(gpu="r9700", quant=quant) for quant in ("Q4_K_M", "BF16"))
+
+    def slow(setup, year, *, plain_blas):
+        parts = prefill_parts(setup, 512, 0, 512, year=year, plain_blas=plain_blas)
+        return timed(parts, PREFILL_PARTS)["plain_blas"]
+
+    assert slow(floats, 2026.5, plain_blas=True) > 0 == slow(floats, 2026.5, plain_blas=False)
+    assert slow(quantized, 2025.5, plain_blas=True) > 0 == slow(quantized, 2026.5, plain_blas=True)

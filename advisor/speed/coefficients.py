@@ -28,7 +28,7 @@ def group_path(setup: Setup, phase: Phase) -> list[str]:
     """
     engine, backend, gpu = setup.launch.engine, setup.launch.backend or "?", setup.gpu
     kind = "gpu" if phase == "prompt" and gpu.kind == "apu" else gpu.kind
-    path = [phase, kind, engine, backend, gpu.arch]
+    path = [phase, kind, engine, backend, gpu.arch, gpu.name]
     groups = ["/".join(path[: level + 1]) for level in range(len(path))]
     return groups if phase == "prompt" else ["step", *groups]
 

@@ -30,6 +30,8 @@ class Circumstance:
 
     year: float = math.nan
     protocol: Protocol = "bench"
+    plain_blas: bool = False
+    """ROCm multiplied by rocBLAS, without hipBLASLt."""
 
 
 MEASURED_PLAINLY = Circumstance()

@@ -10,12 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from advisor.config import Basis, Interval, Setup
+from advisor.memory.paged import batched_tokens
 from advisor.speed.intervals import Widths, regime
 from advisor.speed.model import Query, SpeedModel, first_token_seconds, load_model
-from advisor.speed.roofline import TENSOR_PARALLEL_ENGINES, split_of
-
-SERVER_CHUNK_TOKENS = 2048
-"""Prompt tokens that a server mixes into one step where the launch does not say (vLLM on one GPU)."""
+from advisor.speed.rates import TENSOR_PARALLEL_ENGINES
+from advisor.speed.roofline import split_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +32,8 @@ class SpeedFigures:
 
 def chunk_tokens(setup: Setup) -> float:
     """Prompt tokens that one step works on: llama.cpp's micro-batch, or a server's token budget."""
-    launch = setup.launch
-    if launch.engine in TENSOR_PARALLEL_ENGINES:
-        return float(launch.max_num_batched_tokens or SERVER_CHUNK_TOKENS)
-    return float(launch.ubatch)
+    server = setup.launch.engine in TENSOR_PARALLEL_ENGINES
+    return float(batched_tokens(setup) if server else setup.launch.ubatch)
 
 
 def _queries(setup: Setup, model: SpeedModel) -> tuple[Query, Query, Query]:

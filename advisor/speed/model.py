@@ -43,6 +43,7 @@ class Query:
     chunk: float = 512.0
     circumstance: Circumstance = MEASURED_PLAINLY
     stall_s: float = 0.0
+    queue_s: float = 0.0
 
     @property
     def decode_phase(self) -> Phase:
@@ -58,13 +59,28 @@ def physics_seconds(query: Query, coefficients: Coefficients, parts: Sequence[fl
 def decode_query_parts(query: Query) -> list[float]:
     """Physics parts of one decoding step."""
     return decode_parts(
-        query.setup, query.sequences, query.depth, year=query.circumstance.year, stall_s=query.stall_s
+        query.setup,
+        query.sequences,
+        query.depth,
+        year=query.circumstance.year,
+        stall_s=query.stall_s,
+        queue_s=query.queue_s,
     )
 
 
 def prefill_query_parts(query: Query) -> list[float]:
-    """Physics parts of one prompt."""
-    return prefill_parts(query.setup, query.prompt, query.depth, query.chunk, year=query.circumstance.year)
+    """Physics parts of one prompt, among as many that arrive with it."""
+    when = query.circumstance
+    return prefill_parts(
+        query.setup,
+        query.prompt,
+        query.depth,
+        query.chunk,
+        sequences=query.sequences,
+        year=when.year,
+        plain_blas=when.plain_blas,
+        served=when.protocol in {"server", "end_to_end"},
+    )
 
 
 @dataclass(frozen=True)
@@ -97,7 +113,7 @@ class SpeedModel:
         """
         seconds = self._seconds(queries, self.decode_factors, self.decode_forest, decode=True)
         crowds = [index for index, query in enumerate(queries) if query.sequences > 1]
-        alone = [replace(queries[index], sequences=1.0, stall_s=0.0) for index in crowds]
+        alone = [replace(queries[index], sequences=1.0, stall_s=0.0, queue_s=0.0) for index in crowds]
         least = self._seconds(alone, self.decode_factors, self.decode_forest, decode=True)
         seconds[crowds] = np.maximum(seconds[crowds], least)
         return seconds
@@ -197,10 +213,11 @@ class SpeedModel:
         )
 
 
-def stall_seconds(query: Query, gen: float, prefill: Coefficients, waits: float) -> float:
-    """Seconds per decoded token that `waits` prompts of others cost while `gen` tokens are produced."""
-    parts = prefill_query_parts(replace(query, depth=0.0))
-    return waits * physics_seconds(query, prefill, parts, "prompt") / gen
+def prompts_seconds(query: Query, prefill: Coefficients, prompts: float, together: float) -> float:
+    """Seconds that a device works on `prompts` prompts like the query's, `together` of which come at once."""
+    steady = replace(query.circumstance, protocol="bench")  # requests are handled while the device works
+    parts = prefill_query_parts(replace(query, depth=0.0, sequences=together, circumstance=steady))
+    return prompts * physics_seconds(query, prefill, parts, "prompt")
 
 
 STEADY_WAVE = 0.12

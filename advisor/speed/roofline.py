@@ -8,21 +8,36 @@ model (Williams, Waterman, Patterson 2009), and the expected number of distinct 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+import sys
+from dataclasses import dataclass, replace
 
 from advisor.config import Setup
+from advisor.speed.ageing import (
+    AGED_PARTS,
+    AMD_INTEGERS_SINCE,
+    cuts_windows,
+    prompt_slowness,
+    slowness,
+    unfused,
+)
 from advisor.speed.device import (
     bandwidth_bytes_per_s,
     host_bytes_per_s,
-    integer_op_per_s,
-    issue_bytes_per_s,
     link_bytes_per_s,
     pcie_bytes_per_s,
     peak_flop_per_s,
     vector_flop_per_s,
 )
-from advisor.speed.work import work_of
-from knowledge.schema import Gpu, Quant
+from advisor.speed.rates import (
+    MMQ_ENGINES,
+    TENSOR_PARALLEL_ENGINES,
+    UNQUANTIZED_BITS,
+    attention_flop_per_s,
+    product_flop_per_s,
+    unpack_seconds,
+    vector_bytes_per_s,
+)
+from advisor.speed.work import Work, work_of
 
 DECODE_PARTS = (
     "weights",
@@ -38,36 +53,35 @@ DECODE_PARTS = (
     "link",
     "host",
     "stall",
+    "queue",
     "unpack",
+    "unfused",
 )
 PREFILL_PARTS = (
-    "flop", "vector", "expert_flop", "attention", "weights", "state", "layers", "step", "link", "host",
-)  # fmt: skip
+    "flop",
+    "vector",
+    "expert_flop",
+    "plain_blas",
+    "attention",
+    "scores",
+    "activations",
+    "weights",
+    "scan",
+    "unfused",
+    "layers",
+    "step",
+    "request",
+    "link",
+    "host",
+)
 _MICRO = 1e-6
 
-UNPACK_OPS = {
-    "legacy": 1.0,
-    "int8": 0.5,
-    "int4": 1.0,
-    "fp4": 1.0,
-    "mlx": 1.0,
-    "k-quant": 2.0,
-    "ud": 2.0,
-    "apex": 2.0,
-}
-"""Relative arithmetic per weight to unpack a block format: a scale (legacy), scales and minima of sub-blocks
-(k-quants). Formats that hardware reads as they are cost nothing."""
-CODEBOOK_OPS = 3.0
-"""The same for formats that look weights up in a table (i-quants), and for k-quants of 3 bits or fewer, whose
-bits lie in two places."""
-_LOW_BITS = 3.9
+SCORE_BYTES = 20
+"""Traffic of one attention score where no kernel keeps it on the chip: written by one product in 32 bits,
+read and written by the softmax, read by the other product, and its mask."""
 
-_WEIGHT_ONLY = ("12.1",)
-"""CUDA capabilities (GB10) on which servers multiply dense layers of 8 and 4 bits no faster than 16-bit ones
-(data/observations/djangodevreng_spark.csv: a 27B in FP8 at 0.6 of the same in BF16)."""
-MMQ_ENGINES = frozenset({"llama.cpp", "ik_llama.cpp", "llamafile", "ollama", "lmstudio", "koboldcpp"})
-TENSOR_PARALLEL_ENGINES = frozenset({"vllm", "sglang", "tensorrt-llm", "lmdeploy"})
-"""Engines that split every tensor over the GPUs; the llama.cpp family passes tokens from card to card."""
+ACTIVATION_BYTES = 40
+"""Traffic per token, layer and hidden dimension between kernels: some twenty reads and writes of 16 bits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,36 +109,29 @@ def split_of(setup: Setup) -> Split:
     return Split(ways, host_layers, host_experts if setup.model.is_moe else 0.0)
 
 
-AGED_PARTS = frozenset({"experts", "unpack", "layers", "recurrent_layers", "moe_layers", "step"})
-"""What engines got faster at by writing better kernels: launches fused and captured, unpacking, experts."""
-AGEING_PER_YEAR, KERNEL_AGEING_PER_YEAR, PREFILL_AGEING_PER_YEAR = 0.05, 0.2, 0.2
-"""Slowness per year of age of the engine, in log: of decoding, of its `AGED_PARTS` on top, of prompts. One
-rate for all engines: single reporters use single builds, so that finer ones would only tell the reporters
-apart."""
-AMD_AGEING_PER_YEAR, AMD_PREFILL_AGEING_PER_YEAR = 0.1, 0.6
-"""The same on AMD's GPUs, whose kernels for matrix units, attention and integers came during these years."""
-REFERENCE_YEAR, FIRST_YEAR = 2026.0, 2025.0
-"""Builds before `FIRST_YEAR` are as slow as those of that year: older ones ran models that were easier."""
-
-
-def age_years(year: float) -> float:
-    """How much older a build is than one of `REFERENCE_YEAR`; negative for a younger one."""
-    return 0.0 if math.isnan(year) else REFERENCE_YEAR - max(year, FIRST_YEAR)
-
-
-def _is_amd_gpu(gpu: Gpu) -> bool:
-    return gpu.vendor == "AMD" and gpu.kind != "cpu"
+def _work(setup: Setup, year: float) -> Work:
+    """What a step has to do in a build of `year`."""
+    work = work_of(setup)
+    if not work.window or cuts_windows(setup.launch.engine, year):
+        return work
+    return replace(work, window=setup.model.max_context or sys.maxsize)
 
 
 def decode_parts(
-    setup: Setup, sequences: float, depth: float, *, year: float = math.nan, stall_s: float = 0.0
+    setup: Setup,
+    sequences: float,
+    depth: float,
+    *,
+    year: float = math.nan,
+    stall_s: float = 0.0,
+    queue_s: float = 0.0,
 ) -> list[float]:
     """Ideal seconds of one decoding step of `sequences` sequences at `depth`, by `DECODE_PARTS`.
 
     `year` is the build date of the engine; `stall_s` what other requests' prefill adds to each step of a
     server under load (0 in a steady decode).
     """
-    work = work_of(setup)
+    work = _work(setup, year)
     gpu, split = setup.gpu, split_of(setup)
     bandwidth = bandwidth_bytes_per_s(gpu) * split.ways
     reading = bandwidth if setup.launch.engine in TENSOR_PARALLEL_ENGINES else vector_bytes_per_s(gpu)
@@ -152,63 +159,15 @@ def decode_parts(
         link,
         host / host_bytes_per_s(setup),
         stall_s,
+        queue_s,
         unpack_seconds(setup, read) / split.ways,
+        unfused(setup, year) * setup.model.layers_linear * _MICRO,
     ]
-    age = age_years(year)
-    rate = AMD_AGEING_PER_YEAR if _is_amd_gpu(gpu) else AGEING_PER_YEAR
-    old, old_kernels = math.exp(rate * age), math.exp(KERNEL_AGEING_PER_YEAR * age)
+    old, old_kernels = slowness(gpu, year)
     return [
         part * old * (old_kernels if name in AGED_PARTS else 1.0)
         for name, part in zip(DECODE_PARTS, seconds, strict=True)
     ]
-
-
-def product_flop_per_s(setup: Setup) -> float:
-    """Rate of the matrix products of a prompt, FLOP per second.
-
-    CUDA kernels of llama.cpp multiply quantized weights by 8-bit integers (MMQ), which GeForce cards do four
-    times as fast as 16-bit floats summed in 32, and professional ones twice.
-    """
-    gpu, quant = setup.gpu, setup.quant
-    integers = gpu.vendor == "NVIDIA" and gpu.int8_tops and setup.launch.engine in MMQ_ENGINES
-    if integers and quant.bpw < 16:
-        return integer_op_per_s(gpu)
-    if gpu.compute_capability in _WEIGHT_ONLY and not setup.model.is_moe:
-        return peak_flop_per_s(gpu)
-    return peak_flop_per_s(gpu, quant.activation_bits)
-
-
-def attention_flop_per_s(setup: Setup) -> float:
-    """Rate of attention over a long cache, FLOP per second.
-
-    Servers and CUDA have kernels on matrix units; elsewhere those of llama.cpp and its like work on vectors.
-    """
-    gpu = setup.gpu
-    if gpu.vendor == "NVIDIA" or setup.launch.engine in TENSOR_PARALLEL_ENGINES:
-        return peak_flop_per_s(gpu)
-    return vector_flop_per_s(gpu)
-
-
-def vector_bytes_per_s(gpu: Gpu) -> float:
-    """Rate at which matrix-vector kernels read weights: bandwidth and issue rate, the slower one prevailing.
-
-    Engines with kernels of their own for server cards (`TENSOR_PARALLEL_ENGINES`) reach the bandwidth.
-    """
-    ratio = bandwidth_bytes_per_s(gpu) / issue_bytes_per_s(gpu)
-    return bandwidth_bytes_per_s(gpu) / math.pow(1 + math.pow(ratio, 3), 1 / 3)
-
-
-def unpack_seconds(setup: Setup, read_bytes: float) -> float:
-    """Seconds of FP32-rate arithmetic to unpack `read_bytes` of weights, `unpack_ops` for each."""
-    rate = setup.gpu.fp32_tflops
-    return unpack_ops(setup.quant) * read_bytes * 8 / setup.quant.bpw / (rate * 1e12) if rate else 0.0
-
-
-def unpack_ops(quant: Quant) -> float:
-    """Operations to unpack one weight, relative to a format of one scale per block."""
-    codebook = quant.family in {"i-quant", "iqk", "exl3"}
-    low = quant.family in {"k-quant", "ud"} and quant.bpw < _LOW_BITS
-    return CODEBOOK_OPS if codebook or low else UNPACK_OPS.get(quant.family, 0.0)
 
 
 EXPERT_TILE_TOKENS = 32
@@ -216,12 +175,25 @@ EXPERT_TILE_TOKENS = 32
 
 
 def prefill_parts(
-    setup: Setup, prompt: float, depth: float, chunk: float, *, year: float = math.nan
+    setup: Setup,
+    prompt: float,
+    depth: float,
+    chunk: float,
+    *,
+    sequences: float = 1.0,
+    year: float = math.nan,
+    plain_blas: bool = False,
+    served: bool = False,
 ) -> list[float]:
-    """Ideal seconds to process `prompt` tokens behind `depth`, in chunks of `chunk`, by `PREFILL_PARTS`."""
-    work = work_of(setup)
+    """Ideal seconds to process `prompt` tokens behind `depth`, in chunks of `chunk`, by `PREFILL_PARTS`.
+
+    `sequences` prompts of that length arrive together: chunks are filled from several where one is too short.
+    `plain_blas`: ROCm multiplies by rocBLAS without hipBLASLt; `served`: the time includes what a server does
+    about the request.
+    """
+    work = _work(setup, year)
     gpu, split = setup.gpu, split_of(setup)
-    chunk = max(1.0, min(chunk, prompt))
+    chunk = max(1.0, min(chunk, prompt * sequences))
     chunks = prompt / chunk
     bandwidth = bandwidth_bytes_per_s(gpu) * split.ways
     peak = product_flop_per_s(setup) * split.ways
@@ -233,8 +205,15 @@ def prefill_parts(
         tokens_per_expert = chunk * work.n_experts_used / (work.n_experts * expert_share)
         padding = EXPERT_TILE_TOKENS / tokens_per_expert
     expert_flop = work.expert_flop * (1 + padding)
-    # Servers multiply whole tiles by matrix units; their kernels leave little to the others.
-    vector_flop = 0.0 if setup.launch.engine in TENSOR_PARALLEL_ENGINES else work.body_flop + expert_flop
+    # Servers multiply whole tiles by matrix units, as libraries do with unquantized weights; their kernels
+    # leave little to the others.
+    whole = setup.launch.engine in TENSOR_PARALLEL_ENGINES or setup.quant.bpw >= UNQUANTIZED_BITS
+    vector_flop = 0.0 if whole else work.body_flop + expert_flop
+    scores = 0.0 if setup.launch.flash_attn else work.heads * prompt * (depth + prompt / 2)
+    # Quantized weights took that road too until ROCm builds multiplied them by integers.
+    by_blas = setup.quant.bpw >= UNQUANTIZED_BITS or year < AMD_INTEGERS_SINCE
+    blas_flop = work.body_flop + expert_flop if plain_blas and by_blas else 0.0
+    scan = work.scan_flop * prompt / (vector_flop_per_s(gpu) * split.ways)
     link = 0.0
     if split.ways > 1:
         moved = 2.0 * prompt * work.hidden_size * 2 * 2 * (split.ways - 1) / split.ways
@@ -243,14 +222,31 @@ def prefill_parts(
         prompt * work.body_flop / peak,
         vector_flop * prompt / (vector_flop_per_s(gpu) * split.ways),
         prompt * expert_flop / peak,
+        prompt * blas_flop / peak,
         work.prefill_attention_flop(prompt, depth) / (attention_flop_per_s(setup) * split.ways),
+        SCORE_BYTES * scores / bandwidth,
+        ACTIVATION_BYTES * prompt * work.blocks * work.hidden_size / bandwidth,
         chunks * (work.weight_bytes(chunk) - host) / bandwidth,
-        2 * prompt * work.state / bandwidth,
+        scan,
+        scan * unfused(setup, year),
         chunks * work.blocks * _MICRO,
-        100 * _MICRO,
+        100 * _MICRO / sequences,
+        10_000 * _MICRO * served / sequences,
         link,
         chunks * host / min(host_bytes_per_s(setup), pcie_bytes_per_s(gpu)),
     ]
-    ageing = AMD_PREFILL_AGEING_PER_YEAR if _is_amd_gpu(gpu) else PREFILL_AGEING_PER_YEAR
-    old = math.exp(ageing * age_years(year))
+    old = prompt_slowness(gpu, year) * pipelined(setup, chunks)
     return [part * old for part in seconds]
+
+
+def pipelined(setup: Setup, chunks: float) -> float:
+    """Share of one card's time that a prompt of `chunks` micro-batches takes on cards that pass layers on.
+
+    While one card works on a micro-batch the one before it has the next: chunks + cards − 1 stages in place
+    of chunks × cards. llama.cpp does so where every layer is on a GPU.
+    """
+    launch = setup.launch
+    cards = launch.gpu_count
+    if cards == 1 or split_of(setup) != Split(1, 0.0, 0.0) or launch.engine not in MMQ_ENGINES:
+        return 1.0
+    return (max(chunks, 1.0) + cards - 1) / (max(chunks, 1.0) * cards)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from advisor.config import Setup
 from advisor.memory.kv_cache import attention_rows
-from advisor.memory.state import state_bytes
+from advisor.memory.state import layer_states, state_bytes
 from knowledge.kv_types import row_bytes
 from knowledge.schema import ModelSpec
 from knowledge.tensors import parameter_counts
@@ -48,6 +48,8 @@ class Work:
     window: int
     state: float
     """Recurrent state of one sequence; read and written once per step."""
+    scan_flop: float
+    """Per token of a prompt, the update and the reading of recurrent states."""
     body_flop: float
     """Per token, everything but routed experts, the LM head and attention over earlier tokens."""
     expert_flop: float
@@ -60,6 +62,8 @@ class Work:
     """Linear-attention and Mamba mixers, which need more kernels than attention does."""
     moe_layers: int
     hidden_size: int
+    heads: int
+    """Attention heads that look at all earlier tokens, over all layers."""
     selected: int = 0
     """Earlier tokens that sparse attention picks; 0 where it attends to all."""
 
@@ -112,6 +116,17 @@ def _kv_per_token(model: ModelSpec, type_k: str, type_v: str) -> tuple[float, fl
     return full, sliding
 
 
+def _scan_flop(model: ModelSpec) -> float:
+    """FLOP per token of all recurrent layers.
+
+    Each element of a state decays, is added to and is read; the delta rule also reads it before it writes.
+    """
+    return sum(
+        FLOP_PER_MAC * (3 if model.layers_linear else 2) * state.layers * state.recurrent
+        for state in layer_states(model)
+    )
+
+
 def work_of(setup: Setup) -> Work:
     """The work of one step of `setup.model` in `setup.weights` with the launch's KV cache types."""
     model, weights, launch = setup.model, setup.weights, setup.launch
@@ -137,6 +152,7 @@ def work_of(setup: Setup) -> Work:
         kv_window_per_token=kv_window,
         window=model.sliding_window or 0,
         state=state_bytes(model, 1, 0),
+        scan_flop=_scan_flop(model),
         body_flop=FLOP_PER_MAC * (active - head - counts.routed_experts * used),
         expert_flop=FLOP_PER_MAC * counts.routed_experts * used,
         output_flop=FLOP_PER_MAC * head,
@@ -146,5 +162,6 @@ def work_of(setup: Setup) -> Work:
         recurrent_layers=model.layers_linear + model.layers_mamba2,
         moe_layers=max(ffn_layers - model.n_dense_layers, 0) if model.is_moe else 0,
         hidden_size=model.hidden_size,
+        heads=model.n_heads * (model.layers_full + model.layers_mla),
         selected=SELECTED_TOKENS.get(model.architecture, 0) if launch.engine in SPARSE_ENGINES else 0,
     )

@@ -49,20 +49,27 @@ DECODE_RANGES = (
     Range(2.0, 0.2, 40.0, 0.3),  # step
     Range(1.5, 0.5, 6.0, 0.18),  # link
     Range(1.4, 0.7, 5.0, 0.18),  # host
-    Range(0.7, 0.05, 3.0, 0.24),  # stall
+    Range(0.6, 0.05, 3.0, 0.24),  # stall
+    Range(1.0, 0.9, 1.2, 0.01),  # queue
     Range(4.0, 0.3, 40.0, 0.4),  # unpack
+    Range(80.0, 5.0, 800.0, 0.3),  # unfused
 )
 PREFILL_RANGES = (
     Range(1.0, 0.3, 15.0, 0.4),  # flop
     Range(0.35, 0.02, 15.0, 0.5),  # vector
     Range(1.0, 0.1, 25.0, 0.4),  # expert_flop
+    Range(6.0, 0.0001, 60.0, 0.5),  # plain_blas
     Range(2.0, 0.2, 40.0, 0.5),  # attention
+    Range(1.0, 0.2, 5.0, 0.3),  # scores
+    Range(1.0, 0.1, 8.0, 0.3),  # activations
     Range(1.3, 0.7, 4.0, 0.15),  # weights
-    Range(1.0, 0.05, 10.0, 0.4),  # state
+    Range(4.0, 0.2, 60.0, 0.4),  # scan
+    Range(10.0, 0.2, 200.0, 0.4),  # unfused
     Range(40.0, 0.5, 200.0, 0.3),  # layers
     Range(10.0, 0.5, 100.0, 0.3),  # step
+    Range(2.0, 0.1, 20.0, 0.3),  # request
     Range(2.0, 0.5, 10.0, 0.3),  # link
-    Range(1.4, 0.3, 5.0, 0.3),  # host
+    Range(1.3, 0.5, 5.0, 0.15),  # host
 )
 TREES = {"max_iter": 15, "learning_rate": 0.05, "max_leaf_nodes": 6, "min_samples_leaf": 60}
 """Few and slow: more trees fit the sources that are there better and each new one worse."""

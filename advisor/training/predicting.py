@@ -15,20 +15,25 @@ import numpy as np
 import numpy.typing as npt
 
 from advisor.speed.coefficients import Coefficients
-from advisor.speed.model import Query, SpeedModel, first_token_seconds, stall_seconds
+from advisor.speed.model import Query, SpeedModel, first_token_seconds, prompts_seconds
 from advisor.training.rows import Case
 
 Floats = npt.NDArray[np.float64]
 
 
 def decode_query(case: Case, prefill: Coefficients) -> Query:
-    """The case's query with the stall that other requests' prefill causes in a loaded server."""
+    """The case's query with the time that prompts take from each token of a loaded server.
+
+    Output over wall time pays for all prompts (`queue_s`); the rate of one request for those of others that
+    arrive while it is answered (`stall_s`).
+    """
     query = case.query
-    protocol = query.circumstance.protocol
-    waits = query.sequences - 1 + (protocol == "end_to_end")
-    if waits <= 0 or query.prompt <= 0 or case.gen <= 0 or protocol in {"bench", "suite"}:
+    protocol, sequences = query.circumstance.protocol, query.sequences
+    if query.prompt <= 0 or case.gen <= 0 or protocol in {"bench", "suite"}:
         return query
-    return replace(query, stall_s=stall_seconds(query, case.gen, prefill, waits))
+    if protocol == "end_to_end":
+        return replace(query, queue_s=prompts_seconds(query, prefill, sequences, sequences) / case.gen)
+    return replace(query, stall_s=prompts_seconds(query, prefill, sequences - 1, 1.0) / case.gen)
 
 
 def is_decode(case: Case) -> bool:
@@ -53,7 +58,8 @@ def predict_cases(model: SpeedModel, cases: Sequence[Case]) -> Floats:
             ]
             out[where] = rate * (np.asarray([q.sequences for q in queries]) if kind == "total" else 1.0)
         else:
-            seconds = model.prefill_seconds(queries)
+            alone = [replace(query, sequences=1.0) for query in queries] if kind == "ttft" else queries
+            seconds = model.prefill_seconds(alone)
             if kind == "prefill":
                 out[where] = np.asarray([q.prompt for q in queries]) / seconds
             else:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 _SLOTS = re.compile(r"(?:^|\s)(?:-np|--parallel)[ =](\d{1,4})\b")
 _UBATCH = re.compile(r"(?:^|\s)(?:-ub|--ubatch-size)[ =](\d{1,6})\b")
@@ -44,9 +45,9 @@ class Told:
     unchunked: bool
 
 
-def told(row: Mapping[str, str]) -> Told:
+def told(row: Mapping[str, Any]) -> Told:
     """Read the words of a row of observations, `memory_cases.csv` or `vllm_startup.csv`."""
-    text = " ".join(row.get(key) or "" for key in ("flags", "notes", "error_text_short", "error_short"))
+    text = " ".join(str(row.get(key) or "") for key in ("flags", "notes", "error_text_short", "error_short"))
     drafted = _DRAFTED.search(text)
     split = _SPLIT.search(text)
     return Told(

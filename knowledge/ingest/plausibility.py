@@ -18,9 +18,13 @@ from knowledge.weights import WeightBytes, weight_bytes
 
 _DECODE_SLACK = 1.05
 """Printed rates are rounded, and a card's memory may be clocked a little higher."""
+_HOST_GBPS = 614.4
+"""Twelve channels of DDR5-6400: no host is faster."""
 _MEMORY_SLACK = 1.02
 _PREFILL_SLACK = 1.3
 _SPECULATION = re.compile(r"mtp|eagle|draft|d-?flash|n-?gram|medusa|specul|lookahead", re.IGNORECASE)
+
+_NEVER_SPECULATES = re.compile(r"\bllama-bench\b")
 
 
 class Judge:
@@ -52,7 +56,7 @@ class Judge:
         if row.concurrency == 1:
             rates.append(row.decode_tps_total)
         rate = max((rate for rate in rates if rate), default=None)
-        if rate is None or gpu.bandwidth_gbps is None or row.offload not in {"", "full"}:
+        if rate is None or gpu.bandwidth_gbps is None:
             return ""
         key = (model.hf_id, quant.name if quant else None, row.weights_gib)
         if key not in self._bytes:
@@ -62,7 +66,11 @@ class Judge:
             return ""
         # What stays in the device's last cache from token to token need not be read again.
         read = max(read - (gpu.l2_mib or 0) * BYTES_PER_MIB * devices, 1.0)
-        bound = gpu.bandwidth_gbps * 1e9 * devices / read
+        bandwidth_gbps = gpu.bandwidth_gbps * devices
+        if row.offload not in {"", "full"}:
+            # Layers take turns, so that the faster memory bounds the whole.
+            bandwidth_gbps = max(bandwidth_gbps, _HOST_GBPS)
+        bound = bandwidth_gbps * 1e9 / read
         if rate <= bound * _DECODE_SLACK or speculates(row):
             return ""
         return (
@@ -106,6 +114,8 @@ def weights_per_prompt_token(model: ModelSpec) -> float:
 
 def speculates(row: Observation) -> bool:
     """Whether tokens were, or may have been, guessed ahead: stated, or named in any free text."""
+    if _NEVER_SPECULATES.search(row.flags):
+        return False
     if row.spec_decode.strip().lower() not in {"", "none", "off", "0", "no", "false"}:
         return True
     return bool(_SPECULATION.search(f"{row.notes} {row.flags} {row.quant} {row.model_raw} {row.model}"))

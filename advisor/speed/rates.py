@@ -1,0 +1,97 @@
+"""What kernels of an engine make of a device's rates: by format, by kind of attention, by the engine's ways.
+
+It knows which unit a kernel works on; rates of units are `device`'s, how much of them is reached is fitted.
+"""
+
+from __future__ import annotations
+
+import math
+
+from advisor.config import Setup
+from advisor.speed.device import (
+    bandwidth_bytes_per_s,
+    integer_op_per_s,
+    issue_bytes_per_s,
+    peak_flop_per_s,
+    vector_flop_per_s,
+)
+from knowledge.schema import Gpu, Quant
+
+MMQ_ENGINES = frozenset({"llama.cpp", "ik_llama.cpp", "llamafile", "ollama", "lmstudio", "koboldcpp"})
+TENSOR_PARALLEL_ENGINES = frozenset({"vllm", "sglang", "tensorrt-llm", "lmdeploy"})
+"""Engines that split every tensor over the GPUs; the llama.cpp family passes tokens from card to card."""
+
+UNPACK_OPS = {
+    "legacy": 1.0,
+    "int8": 0.5,
+    "int4": 1.0,
+    "fp4": 1.0,
+    "mlx": 1.0,
+    "k-quant": 2.0,
+    "ud": 2.0,
+    "apex": 2.0,
+}
+"""Relative arithmetic per weight to unpack a block format: a scale (legacy), scales and minima of sub-blocks
+(k-quants). Formats that hardware reads as they are cost nothing."""
+CODEBOOK_OPS = 3.0
+"""The same for formats that look weights up in a table (i-quants), and for k-quants of 3 bits or fewer, whose
+bits lie in two places."""
+_LOW_BITS = 3.9
+UNQUANTIZED_BITS = 16
+_WEIGHT_ONLY = ("12.1",)
+"""CUDA capabilities (GB10) on which servers multiply 8- and 4-bit weights no faster than 16-bit ones
+(data/observations/djangodevreng_spark.csv: a 27B in FP8 at 0.6 of its BF16, MoE in NVFP4 as in BF16)."""
+_WIDEST_HEAD, _WIDE_HEADS = 256, 0.2
+"""Servers' attention kernels end at heads of 256; wider ones (Gemma 4: 512) take a general kernel, with 11
+TFLOPS on a GB10 where others reach 40 to 80 (the same rows, by the fall of speed from 8K to 25K tokens)."""
+
+
+def product_flop_per_s(setup: Setup) -> float:
+    """Rate of the matrix products of a prompt, FLOP per second.
+
+    CUDA kernels of llama.cpp multiply quantized weights by 8-bit integers (MMQ), which GeForce cards do four
+    times as fast as 16-bit floats summed in 32 bits, and professional ones twice.
+    """
+    gpu, quant = setup.gpu, setup.quant
+    if gpu.vendor == "NVIDIA" and gpu.int8_tops and setup.launch.engine in MMQ_ENGINES:
+        # Unquantized weights go through cuBLAS, which sums 16-bit products in 16 bits: half the integer rate.
+        return integer_op_per_s(gpu) / (1 if quant.bpw < UNQUANTIZED_BITS else 2)
+    if gpu.compute_capability in _WEIGHT_ONLY:
+        return peak_flop_per_s(gpu)
+    return peak_flop_per_s(gpu, quant.activation_bits)
+
+
+def attention_flop_per_s(setup: Setup) -> float:
+    """Rate of attention over a long cache, FLOP per second.
+
+    Servers and CUDA have kernels on matrix units; elsewhere those of llama.cpp and its like work on vectors.
+    """
+    gpu = setup.gpu
+    server = setup.launch.engine in TENSOR_PARALLEL_ENGINES
+    if server and max(setup.model.head_dim_k, setup.model.global_head_dim or 0) > _WIDEST_HEAD:
+        return peak_flop_per_s(gpu) * _WIDE_HEADS
+    if gpu.vendor == "NVIDIA" or server:
+        return peak_flop_per_s(gpu)
+    return vector_flop_per_s(gpu)
+
+
+def vector_bytes_per_s(gpu: Gpu) -> float:
+    """Rate at which matrix-vector kernels read weights: bandwidth and issue rate, the slower one prevailing.
+
+    Engines with kernels of their own for server cards (`TENSOR_PARALLEL_ENGINES`) reach the bandwidth.
+    """
+    ratio = bandwidth_bytes_per_s(gpu) / issue_bytes_per_s(gpu)
+    return bandwidth_bytes_per_s(gpu) / math.pow(1 + math.pow(ratio, 3), 1 / 3)
+
+
+def unpack_seconds(setup: Setup, read_bytes: float) -> float:
+    """Seconds of FP32-rate arithmetic to unpack `read_bytes` of weights, `unpack_ops` for each."""
+    rate = setup.gpu.fp32_tflops
+    return unpack_ops(setup.quant) * read_bytes * 8 / setup.quant.bpw / (rate * 1e12) if rate else 0.0
+
+
+def unpack_ops(quant: Quant) -> float:
+    """Operations to unpack one weight, relative to a format of one scale per block."""
+    codebook = quant.family in {"i-quant", "iqk", "exl3"}
+    low = quant.family in {"k-quant", "ud"} and quant.bpw < _LOW_BITS
+    return CODEBOOK_OPS if codebook or low else UNPACK_OPS.get(quant.family, 0.0)
