@@ -15,11 +15,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from advisor.listings import Check, Evaluated, Health, Ingested, Reject, Trained
 from advisor.receipts import own_receipts, receipt_of, remember
 from knowledge.errors import AdvisorError, StoreError, UsageError
 from knowledge.paths import app_path, home_dir, store_path
+
+if TYPE_CHECKING:
+    from advisor.speed.model import SpeedModel
 
 _CATALOG_FILES = ("gpus", "models", "quants", "flags", "release_notes", "rules", "quality")
 
@@ -88,6 +92,9 @@ def train(output: Path | str | None = None, *, tell: Callable[[str], None] = lam
     """
     from advisor.training.destination import destination  # noqa: PLC0415 - scikit-learn takes seconds to load
     from advisor.training.model_card import model_card  # noqa: PLC0415 - as above
+    from advisor.training.own_rows import learnt  # noqa: PLC0415 - as above
+    from advisor.training.plots import plots  # noqa: PLC0415 - as above
+    from advisor.training.replay import REPLAY, replay_json  # noqa: PLC0415 - as above
     from advisor.training.training_run import train_on  # noqa: PLC0415 - as above
     from knowledge.catalog import default_catalog  # noqa: PLC0415 - as above
     from knowledge.store.connection import open_store, plain_errors  # noqa: PLC0415 - as above
@@ -98,18 +105,31 @@ def train(output: Path | str | None = None, *, tell: Callable[[str], None] = lam
     own_rows = sum(row["origin"] == "user" for row in rows)
     place = destination(output, own_rows)
     place.prepare()
+    before = _model_in_use()
     run = train_on(rows, default_catalog(), tell)
-    place.write(run.model, model_card(run))
+    beside = plots(run.validation)
+    files = place.write(run.model, model_card(run), {**beside, REPLAY: replay_json(run)})
     return Trained(
         rows=run.found.rows,
         own_rows=own_rows,
         cases=len(run.found.cases),
         skipped=dict(sorted(run.found.skipped.items())),
         headline=run.headlines(),
-        files=[str(place.artefact), str(place.card)],
+        learnt=learnt(run.found.cases, before, run.model),
+        files=[str(file) for file in files],
         loaded=place.loaded,
         note=note,
     )
+
+
+def _model_in_use() -> SpeedModel | None:
+    """The model that answers until now; None when it cannot be read, which training mends."""
+    from advisor.speed.model import load_model  # noqa: PLC0415 - numpy is loaded only when needed
+
+    try:
+        return load_model()
+    except AdvisorError:
+        return None
 
 
 def evaluate(files: Files) -> Evaluated:

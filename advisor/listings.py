@@ -165,14 +165,30 @@ class Evaluated(Listing):
 class Headline(Answer):
     """How far one figure was off on sources, GPUs or models (`left_out`) that the fit had not seen.
 
-    `decode_tps` is of one sequence here, `decode_tps_total` of several, both without speculation.
+    `part` says which of the figure's cases: `decode` is of one sequence on GPUs without speculation,
+    `decode_deep` those of them with 16K tokens and more in the cache.
     """
 
     figure: str
+    part: str
     left_out: str
     score: FigureScore
     baseline_mdape: float | None
     """The same median for bandwidth ÷ bytes × one fitted constant; null where that predicts nothing."""
+
+
+class Learnt(Answer):
+    """What the user's own rows changed: median error on their figures before and after training.
+
+    `others_moved`: how far predictions for other cards moved, in the median, relative. What was before is
+    null where no model could be read.
+    """
+
+    figures: int
+    rows: int
+    error_before: float | None
+    error_after: float
+    others_moved: float | None
 
 
 class Trained(Listing):
@@ -185,6 +201,8 @@ class Trained(Listing):
     """Measured figures that the rows gave."""
     skipped: dict[str, int]
     headline: list[Headline]
+    learnt: Learnt | None
+    """What own rows changed; null without any."""
     files: list[str]
     loaded: bool
     """Whether predictions use the new model from now on."""

@@ -203,14 +203,25 @@ def _trained(out: Console, answer: listings.Trained) -> None:
     _skipped(out, answer.skipped)
     out.print("\nMedian errors on what was left out of the fit; the simple rule is bandwidth ÷ bytes\n")
     rows = (
-        (item.figure, f"new {item.left_out}", *_score(item.score), _share(item.baseline_mdape))
+        (item.part, f"new {item.left_out}", *_score(item.score), _share(item.baseline_mdape))
         for item in answer.headline
     )
     _print_table(out, "figure|on a|>figures|>error|>within 25 %|>inside|>simple rule", rows, wide=1)
+    if answer.learnt:
+        out.print(f"\n{_learnt(answer.learnt)}", soft_wrap=True)
     for file in answer.files:
         out.print(Text(f"wrote {file}"), soft_wrap=True)
     if not answer.loaded:
         out.print("predictions do not look there")
+
+
+def _learnt(change: listings.Learnt) -> str:
+    before = "" if change.error_before is None else f"{change.error_before:.1%} before, "
+    moved = "" if change.others_moved is None else f"; other cards moved by {change.others_moved:.1%}"
+    return (
+        f"your {change.rows:,} rows ({change.figures:,} figures): median error "
+        f"{before}{change.error_after:.1%} now{moved}"
+    )
 
 
 def _evaluated(out: Console, answer: listings.Evaluated) -> None:

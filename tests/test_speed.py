@@ -261,7 +261,8 @@ def test_an_interval_is_as_wide_as_its_figure_regime_and_support_were_off():
 def test_the_hardest_condition_names_the_regime():
     plain = {"cpu": False, "offloaded": False, "sequences": 1, "devices": 1, "depth": 0, "speculative": False}
     cases = [
-        ({}, "plain"), ({"depth": 20_000}, "deep"), ({"devices": 2}, "several"), ({"sequences": 4}, "batch"),
+        ({}, "plain"), ({"depth": 20_000}, "deep"), ({"devices": 2}, "several"), ({"sequences": 4}, "few"),
+        ({"sequences": 16}, "batch"), ({"sequences": 4, "devices": 2}, "batch"),
         ({"sequences": 4, "offloaded": True}, "offload"), ({"cpu": True, "devices": 2}, "cpu"),
         ({"cpu": True, "speculative": True}, "speculative"),
     ]  # fmt: skip
@@ -380,7 +381,7 @@ def test_builds_before_windows_were_cut_read_the_whole_context():
 
 def test_linear_attention_was_many_kernels_before_it_was_one():
     setup = setup_of(**MOE)
-    share = [unfused(setup, year) for year in (2025.9, 2026.125, 2026.3, math.nan)]
+    share = [unfused(setup, year) for year in (2025.9, 2026.08, 2026.3, math.nan)]
     assert share == [1.0, pytest.approx(0.5), 0.0, 0.0]
     assert unfused(setup_of(**MOE, engine="vllm", quant="FP8", gpu="h100"), 2025.9) == 0
     early = timed(decode_parts(setup, 1, 0, year=2025.9), DECODE_PARTS)

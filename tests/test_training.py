@@ -18,12 +18,15 @@ from advisor import service
 from advisor.cli import main
 from advisor.speed.model import ARTEFACT, OWN_MODEL, SpeedModel, load_model
 from advisor.training import destination as places
-from advisor.training.accuracy import HEADLINES, validated
+from advisor.training.accuracy import PARTS, RULES, validated
 from advisor.training.destination import destination
 from advisor.training.export import forest_of, write_artefact
 from advisor.training.fit import SEED, TREES
+from advisor.training.founding import FILE, noted
 from advisor.training.metrics import FIGURE_OF
 from advisor.training.model_card import model_card
+from advisor.training.plots import plots
+from advisor.training.replay import REPLAY, replay_json
 from advisor.training.slices import SLICES
 from advisor.training.training_run import fingerprint_of, train_on
 from advisor.training.validate import GROUPS, fold_of_cases, folds_of, out_of_fold
@@ -49,7 +52,8 @@ def rows(shipped_home):
     shared = [row for row in everything if row["prefill_tps"] and (row["concurrency"] or 1) > 1]
     by_file = {row["file"]: [r for r in shared if r["file"] == row["file"]] for row in shared}
     some = [row for found in by_file.values() for row in found[:: 1 + len(found) // 12]]
-    return list({row["id"]: row for row in (*everything[::EVERY], *some)}.values())
+    notes = [row for row in everything if row["file"] == FILE]
+    return list({row["id"]: row for row in (*everything[::EVERY], *some, *notes)}.values())
 
 
 @pytest.fixture(scope="module")
@@ -152,15 +156,17 @@ def test_an_interval_does_not_know_the_errors_it_is_held_against(run):
 
 def test_the_simple_rule_is_one_constant_for_each_part(run):
     chosen = run.validation.indices("decode")
-    spoken = np.flatnonzero(~np.isnan(run.validation.simple["gpu"]))
-    assert spoken.tolist() == chosen
-    assert run.validation.simple_score("gpu", chosen).mdape > run.validation.score("gpu", chosen).mdape
-    assert run.validation.simple_score("gpu", run.validation.indices("prefill")).n == 0
+    for rule in RULES:
+        spoken = set(np.flatnonzero(~np.isnan(run.validation.rules[rule]["gpu"])).tolist())
+        assert spoken >= set(chosen)
+        score = run.validation.rule_score(rule, "gpu", chosen)
+        assert score.mdape > run.validation.score("gpu", chosen).mdape
+        assert run.validation.rule_score(rule, "gpu", run.validation.indices("prefill")).n == 0
 
 
 def test_every_slice_parts_all_cases_of_a_figure(run):
     for piece in SLICES:
-        for figure in HEADLINES:
+        for figure in ("decode", "total", "prefill", "ttft"):
             chosen = piece.figures(run.found.cases, figure)
             name = piece.namer(run.found.cases)
             assert sum(Counter(name(run.found.cases[i]) for i in chosen).values()) == len(chosen)
@@ -169,7 +175,7 @@ def test_every_slice_parts_all_cases_of_a_figure(run):
 def test_the_card_has_its_summary_and_no_date(run):
     card = model_card(run)
     found = re.search(r"<!-- summary -->\n(.*?)<!-- end -->", card, re.DOTALL)
-    assert "| decode, one sequence |" in found[1]
+    assert "| decode, one sequence, on GPU |" in found[1]
     assert "bandwidth ÷ bytes" in found[1]
     assert not re.search(r"\b20\d\d-\d\d", card)
     for title in ("By kind of run", "By engine", "By device", "By format family", "By size of the source",
@@ -179,6 +185,16 @@ def test_the_card_has_its_summary_and_no_date(run):
     used, of = (int(text.replace(",", "")) for text in counted.groups())
     assert of == len(run.rows) == used + sum(run.found.skipped.values())
     assert all(line.count("|") == lines[0].count("|") for lines in tables(card) for line in lines)
+
+
+def test_the_founding_notes_are_held_against_models_that_never_saw_them(run):
+    notes = list(noted(run))
+    assert len(notes) >= 10
+    for note in notes:
+        assert note.inside == (note.predicted.low <= note.case.measured <= note.predicted.high)
+        assert note.predicted.low < note.predicted.value < note.predicted.high
+    card = model_card(run)
+    assert f"{sum(note.inside for note in notes)} of {len(notes)} lie inside" in card
 
 
 def tables(card):
@@ -191,16 +207,21 @@ def test_train_writes_what_an_earlier_training_wrote(home, run, tmp_path):
     report = advisor.train(folder, tell=said.append)
     place = destination(before, 0)
     place.prepare()
-    place.write(run.model, model_card(run))
+    place.write(run.model, model_card(run), {**plots(run.validation), REPLAY: replay_json(run)})
     one, two = ({path.name: path.read_bytes() for path in where.iterdir()} for where in (folder, before))
-    assert sorted(one) == ["artefact.npz", "model_card.md"]
+    assert sorted(one) == [
+        "artefact.npz", "decode_scatter.svg", "error_by_slice.svg", "interval_coverage.svg", "model_card.md",
+        "replay.json",
+    ]  # fmt: skip
     assert one == two
     assert len(said) == len(GROUPS) + 1
-    assert report.files == [str(folder / "artefact.npz"), str(folder / "model_card.md")]
+    assert report.files[:2] == [str(folder / "artefact.npz"), str(folder / "model_card.md")]
+    assert sorted(report.files) == sorted(str(folder / name) for name in one)
+    assert report.learnt is None
     assert not report.loaded
     assert (report.rows, report.cases) == (len(run.rows), len(run.found.cases))
-    assert [(item.figure, item.left_out) for item in report.headline] == [
-        (FIGURE_OF[kind], scheme) for kind in HEADLINES for scheme in GROUPS
+    assert [(item.figure, item.part, item.left_out) for item in report.headline] == [
+        (FIGURE_OF[part.kind], key, scheme) for key, part in PARTS.items() for scheme in GROUPS
     ]
     assert not (home / OWN_MODEL).exists()
 
@@ -217,7 +238,7 @@ def test_a_model_with_own_rows_goes_to_the_data_folder_and_is_preferred(
     report = json.loads(out.out)
     assert report["schema_version"] == 1
     assert (report["loaded"], report["own_rows"]) == (True, 1)
-    assert report["files"] == [str(home / OWN_MODEL), str(home / "model_card.md")]
+    assert report["files"][:2] == [str(home / OWN_MODEL), str(home / "model_card.md")]
     assert load_model().fingerprint == fitted.model.fingerprint != shipped.fingerprint
     assert load_model(ARTEFACT).fingerprint == shipped.fingerprint
     assert "your own" in next(c.detail for c in service.doctor().checks if c.name == "speed model")

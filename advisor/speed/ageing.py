@@ -23,10 +23,12 @@ REFERENCE_YEAR, FIRST_YEAR = 2026.0, 2025.0
 WINDOWS_SINCE = {"llama.cpp": 2025.38, "ollama": 2025.45, "lmstudio": 2025.45, "ik_llama.cpp": 2025.6}
 """Builds before which sliding layers were computed over the whole context and masked afterwards: llama.cpp
 cut them with b5427 (https://github.com/ggml-org/llama.cpp/pull/13194), others followed."""
-FUSED_RECURRENCE = {"llama.cpp": 2026.25, "ik_llama.cpp": 2026.25, "ollama": 2026.5, "lmstudio": 2026.25}
-"""When linear attention had become one kernel: two dozen small ones before, as first written (llama.cpp:
-https://github.com/ggml-org/llama.cpp/pull/20091 counts 23; Ollama: https://github.com/ollama/ollama/issues/16149)."""
-_FUSING_YEARS = 0.25
+FUSED_RECURRENCE = {"llama.cpp": 2026.16, "ik_llama.cpp": 2026.16, "ollama": 2026.4, "lmstudio": 2026.16}
+"""When linear attention no longer cost more launches than other layers: two dozen small kernels as first
+written (llama.cpp: https://github.com/ggml-org/llama.cpp/pull/20091 counts 23), fewer from build to build
+(https://github.com/ggml-org/llama.cpp/pull/19365), one in the end; Ollama followed later
+(https://github.com/ollama/ollama/issues/16149)."""
+_FUSING_YEARS = 0.16
 AMD_INTEGERS_SINCE = 2025.8
 """Builds for ROCm multiplied quantized weights by rocBLAS or hipBLASLt before, by own integers since."""
 

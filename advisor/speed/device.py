@@ -27,6 +27,8 @@ https://github.com/XiongjieDai/GPU-Benchmarks-on-LLM-Inference)."""
 _LAPTOP_CLOCK = 1.3
 """Boost clocks of laptop parts are listed for the lowest power that they are sold with: an RTX 4070 Laptop
 has 1,230 to 2,175 MHz by its maker's data, 1,695 in the catalog."""
+_SWITCHED_HOP_S, _PCIE_HOP_S = 4e-6, 12e-6
+"""Order of magnitude of small all-reduces, per doubling of the devices; what is left of it is fitted."""
 _SERVER_PARTS = ("SXM", "GB200", "GB300", "B200", "B300", "H200", "H800")
 
 
@@ -100,6 +102,12 @@ def link_bytes_per_s(gpu: Gpu) -> float:
     if gpu.vendor == "AMD" and gpu.arch.startswith("CDNA"):
         return 64e9 * 4  # four Infinity Fabric links of 64 GB/s towards any one peer group (CDNA 3 datasheet)
     return pcie_bytes_per_s(gpu)
+
+
+def link_latency_s(gpu: Gpu) -> float:
+    """Latency of one hop between devices: through a switch of their own, or over PCIe and the host."""
+    own_switch = link_bytes_per_s(gpu) > pcie_bytes_per_s(gpu)
+    return _SWITCHED_HOP_S if own_switch else _PCIE_HOP_S
 
 
 def pcie_bytes_per_s(gpu: Gpu) -> float:

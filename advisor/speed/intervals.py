@@ -17,10 +17,12 @@ import numpy.typing as npt
 from advisor.config import Basis, Interval
 
 Tier = Literal["seen", "new_gpu", "new_model", "new_both"]
-Regime = Literal["plain", "deep", "batch", "several", "offload", "cpu", "speculative"]
+Regime = Literal["plain", "deep", "few", "batch", "several", "offload", "cpu", "speculative"]
 
 LEVEL = 0.8
 DEEP_TOKENS = 16_000
+FEW_SEQUENCES = 16
+"""Fewer than these at once on one device are an agent's or a household's; more are a server's."""
 
 
 def regime(
@@ -34,7 +36,7 @@ def regime(
     if offloaded:
         return "offload"
     if sequences > 1:
-        return "batch"
+        return "few" if sequences < FEW_SEQUENCES and devices == 1 else "batch"
     if devices > 1:
         return "several"
     return "deep" if depth >= DEEP_TOKENS else "plain"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from advisor.config import Setup
 from advisor.speed.coefficients import Coefficients, Phase
 from advisor.speed.features import MEASURED_PLAINLY, Circumstance, features
 from advisor.speed.intervals import Support, Widths
+from advisor.speed.own import OwnFactors
 from advisor.speed.roofline import decode_parts, prefill_parts
 from advisor.speed.trees import Floats, Forest
 from knowledge.errors import AdvisorError, StoreError
@@ -28,7 +29,7 @@ from knowledge.paths import home_dir
 ARTEFACT = Path(__file__).with_name("artefact.npz")
 OWN_MODEL = "speed_model.npz"
 """A model that the user trained, in the data folder: it is preferred to the shipped one."""
-FORMAT = 2
+FORMAT = 3
 """Version of the arrays' meaning; an artefact of another version is refused."""
 
 
@@ -100,6 +101,7 @@ class SpeedModel:
     speculation: dict[str, float]
     newest_year: float
     fingerprint: str
+    own: OwnFactors = field(default_factory=OwnFactors)
 
     @cached_property
     def now(self) -> Circumstance:
@@ -127,14 +129,16 @@ class SpeedModel:
     ) -> Floats:
         if not queries:
             return np.empty(0)
-        rows, physics = [], []
+        rows, physics, own = [], [], []
         for query in queries:
             parts = decode_query_parts(query) if decode else prefill_query_parts(query)
             phase = query.decode_phase if decode else "prompt"
             physics.append(physics_seconds(query, factors, parts, phase))
             rows.append(features(query.setup, query.circumstance))
-        residual = forest.predict(np.asarray(rows, dtype=np.float64))
-        return np.asarray(physics) * np.exp(residual)
+            own.append(self.own.of(query.setup, decode=decode))
+        correction = forest.predict(np.asarray(rows, dtype=np.float64)) + np.asarray(own)
+        seconds: Floats = np.asarray(physics) * np.exp(correction)
+        return seconds
 
     def speculation_factor(self, method: str, sequences: float) -> float:
         """Median decode speed-up of a speculative method; 1 for none."""
@@ -164,6 +168,7 @@ class SpeedModel:
             **self.prefill_factors.to_arrays("prefill_factors"),
             **self.prefill_forest.to_arrays("prefill"),
             **self.widths.to_arrays(),
+            **self.own.to_arrays(),
             "count_keys": np.asarray(keys, dtype=np.str_),
             "count_values": np.asarray([self.counts[key] for key in keys], dtype=np.int64),
             "speculation_keys": np.asarray(methods, dtype=np.str_),
@@ -210,6 +215,7 @@ class SpeedModel:
             ),
             newest_year=float(arrays["newest_year"]),
             fingerprint=str(arrays["fingerprint"]),
+            own=OwnFactors.from_arrays(arrays),
         )
 
 

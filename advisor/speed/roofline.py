@@ -24,6 +24,7 @@ from advisor.speed.device import (
     bandwidth_bytes_per_s,
     host_bytes_per_s,
     link_bytes_per_s,
+    link_latency_s,
     pcie_bytes_per_s,
     peak_flop_per_s,
     vector_flop_per_s,
@@ -143,7 +144,7 @@ def decode_parts(
     if split.ways > 1:
         # Two all-reduces a layer, each moving 2·(ways−1)/ways of the activations.
         moved = 2.0 * sequences * work.hidden_size * 2 * 2 * (split.ways - 1) / split.ways
-        link = work.blocks * (moved / link_bytes_per_s(gpu) + 2 * math.log2(split.ways) * 5 * _MICRO)
+        link = work.blocks * (moved / link_bytes_per_s(gpu) + 2 * math.log2(split.ways) * link_latency_s(gpu))
     read = work.dense * (1 - split.host_dense) + work.output + expert_bytes * (1 - split.host_experts)
     seconds = [
         (work.dense * (1 - split.host_dense) + work.output) / reading,
@@ -217,7 +218,9 @@ def prefill_parts(
     link = 0.0
     if split.ways > 1:
         moved = 2.0 * prompt * work.hidden_size * 2 * 2 * (split.ways - 1) / split.ways
-        link = work.blocks * (moved / link_bytes_per_s(gpu) + chunks * 2 * math.log2(split.ways) * 5 * _MICRO)
+        link = work.blocks * (
+            moved / link_bytes_per_s(gpu) + chunks * 2 * math.log2(split.ways) * link_latency_s(gpu)
+        )
     seconds = [
         prompt * work.body_flop / peak,
         vector_flop * prompt / (vector_flop_per_s(gpu) * split.ways),

@@ -16,34 +16,87 @@ import numpy.typing as npt
 
 from advisor.config import Setup
 from advisor.listings import FigureScore
+from advisor.speed.intervals import DEEP_TOKENS, LEVEL
 from advisor.training.metrics import figure_score
 from advisor.training.rows import Case, Kind
+from advisor.training.rules_of_thumb import closed_formula, reading_rate
 from advisor.training.validate import TIER_OF, Scheme, fit_widths, fold_of_cases
+from knowledge.units import format_tokens
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 
-HEADLINES: Mapping[Kind, Callable[[Case], bool]] = {
-    "decode": lambda case: case.kind == "decode" and case.query.sequences == 1 and case.speculation == "none",
-    "total": lambda case: case.kind == "total" and case.speculation == "none",
-    "prefill": lambda case: case.kind == "prefill",
-    "ttft": lambda case: case.kind == "ttft",
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One of the figures that a score is given for: which cases it is about, and how it is called."""
+
+    kind: Kind
+    name: str
+    about: Callable[[Case], bool]
+
+
+def _steady(case: Case) -> bool:
+    """Decoding of one sequence, without speculation."""
+    return case.kind == "decode" and case.query.sequences == 1 and case.speculation == "none"
+
+
+def _on_gpu(case: Case) -> bool:
+    return _steady(case) and not case.offloaded and case.setup.gpu.kind != "cpu"
+
+
+PARTS: Mapping[str, Part] = {
+    "decode": Part("decode", "decode, one sequence, on GPU", _on_gpu),
+    "decode_deep": Part(
+        "decode",
+        f"– {format_tokens(DEEP_TOKENS)} and more in the cache",
+        lambda case: _on_gpu(case) and case.query.depth >= DEEP_TOKENS,
+    ),
+    "decode_offload": Part(
+        "decode", "decode, partly on the host", lambda case: _steady(case) and case.offloaded
+    ),
+    "decode_cpu": Part(
+        "decode", "decode, on a CPU", lambda case: _steady(case) and case.setup.gpu.kind == "cpu"
+    ),
+    "decode_shared": Part(
+        "decode",
+        "decode, each of several sequences",
+        lambda case: case.kind == "decode" and case.query.sequences > 1 and case.speculation == "none",
+    ),
+    "decode_speculative": Part(
+        "decode",
+        "decode, with speculation",
+        lambda case: case.kind == "decode" and case.speculation != "none",
+    ),
+    "total": Part(
+        "total",
+        "total throughput of several sequences",
+        lambda case: case.kind == "total" and case.speculation == "none",
+    ),
+    "prefill": Part("prefill", "prefill", lambda case: case.kind == "prefill"),
+    "ttft": Part("ttft", "time to first token", lambda case: case.kind == "ttft"),
 }
-"""The cases that each headline figure is about."""
+"""The figures that are scored apart, in the order they are shown."""
+
+RULES: Mapping[str, Callable[[Setup], float]] = {
+    "bandwidth ÷ bytes × one constant": reading_rate,
+    "closed formula of llmfit": closed_formula,
+}
+"""What others do, on the same rows (`advisor.training.rules_of_thumb`); the first has a constant to fit."""
 
 
 @dataclass(frozen=True, slots=True)
 class Validation:
     """Cases with what was predicted for them without their source, device or model; arrays of (cases,).
 
-    `covered`: inside the 80 % interval whose width the other folds' errors gave. `simple`: bandwidth ÷ bytes
-    × one constant, NaN where that rule says nothing.
+    `covered`: inside the 80 % interval whose width the other folds' errors gave. `rules`: what each of
+    `RULES` says, NaN where it says nothing.
     """
 
     cases: Sequence[Case]
     predicted: Mapping[Scheme, Floats]
     covered: Mapping[Scheme, Bools]
-    simple: Mapping[Scheme, Floats]
+    rules: Mapping[str, Mapping[Scheme, Floats]]
 
     def score(self, scheme: Scheme, chosen: Sequence[int]) -> FigureScore:
         """The score of some cases, by their indices."""
@@ -51,15 +104,23 @@ class Validation:
         measured = [self.cases[index].measured for index in where]
         return figure_score(measured, self.predicted[scheme][where], self.covered[scheme][where])
 
-    def simple_score(self, scheme: Scheme, chosen: Sequence[int]) -> FigureScore:
-        """The score of the simple rule on those of the cases that it speaks about."""
-        where = [index for index in chosen if not math.isnan(self.simple[scheme][index])]
+    def rule_score(self, rule: str, scheme: Scheme, chosen: Sequence[int]) -> FigureScore:
+        """The score of one of `RULES` on those of the cases that it speaks about."""
+        said = self.rules[rule][scheme]
+        where = [index for index in chosen if not math.isnan(said[index])]
         measured = [self.cases[index].measured for index in where]
-        return figure_score(measured, self.simple[scheme][where], None)
+        return figure_score(measured, said[where], None)
 
-    def indices(self, headline: Kind) -> list[int]:
-        """Which cases a headline figure is about."""
-        return [index for index, case in enumerate(self.cases) if HEADLINES[headline](case)]
+    def bias(self, scheme: Scheme, chosen: Sequence[int]) -> float | None:
+        """The median of predicted ÷ measured, less one; None without a case."""
+        if not chosen:
+            return None
+        ratios = [self.predicted[scheme][index] / self.cases[index].measured for index in chosen]
+        return float(np.median(ratios)) - 1.0
+
+    def indices(self, part: str) -> list[int]:
+        """Which cases a part of `PARTS` is about."""
+        return [index for index, case in enumerate(self.cases) if PARTS[part].about(case)]
 
 
 def validated(cases: Sequence[Case], predicted: Mapping[Scheme, Floats]) -> Validation:
@@ -67,8 +128,11 @@ def validated(cases: Sequence[Case], predicted: Mapping[Scheme, Floats]) -> Vali
     return Validation(
         cases,
         predicted,
-        {scheme: _covered(cases, values, scheme) for scheme, values in predicted.items()},
-        {scheme: _simple(cases, scheme) for scheme in predicted},
+        {scheme: covered_at(cases, values, scheme) for scheme, values in predicted.items()},
+        {
+            rule: {scheme: _by_rule(cases, scheme, rate, fitted=not index) for scheme in predicted}
+            for index, (rule, rate) in enumerate(RULES.items())
+        },
     )
 
 
@@ -84,12 +148,12 @@ def _others(cases: Sequence[Case], scheme: Scheme) -> list[tuple[list[int], list
     ]
 
 
-def _covered(cases: Sequence[Case], predicted: Floats, scheme: Scheme) -> Bools:
+def covered_at(cases: Sequence[Case], predicted: Floats, scheme: Scheme, level: float = LEVEL) -> Bools:
     """Whether each case lies inside the interval that the errors of the other folds would have given it."""
     out = np.zeros(len(cases), dtype=np.bool_)
     tier = TIER_OF[scheme]
     for held, others in _others(cases, scheme):
-        widths = fit_widths([cases[index] for index in others], {scheme: predicted[others]})
+        widths = fit_widths([cases[index] for index in others], {scheme: predicted[others]}, level)
         for index in held:
             case = cases[index]
             # A kind of figure that no other fold measured has no interval, and so covers nothing.
@@ -99,28 +163,25 @@ def _covered(cases: Sequence[Case], predicted: Floats, scheme: Scheme) -> Bools:
     return out
 
 
-def _simple(cases: Sequence[Case], scheme: Scheme) -> Floats:
-    """What most calculators do: `reading_rate` × one constant, here the median of the other folds."""
+def _by_rule(
+    cases: Sequence[Case], scheme: Scheme, rate: Callable[[Setup], float], *, fitted: bool
+) -> Floats:
+    """Decode of one sequence as `rate` says it; `fitted`: × one constant, the median of the other folds."""
     out = np.full(len(cases), math.nan)
-    bound = np.asarray([reading_rate(case.setup) for case in cases])
+    single = np.asarray([_steady(case) for case in cases], dtype=np.bool_)
+    out[single] = [rate(case.setup) for case in cases if _steady(case)]
+    if not fitted:
+        return out
+    scaled = out.copy()
     measured = np.asarray([case.measured for case in cases])
-    single = np.asarray([HEADLINES["decode"](case) for case in cases], dtype=np.bool_)
     for held, others in _others(cases, scheme):
         known = np.asarray(others, dtype=np.int64)
         known = known[single[known]]
         asked = np.asarray(held, dtype=np.int64)
         asked = asked[single[asked]]
         if known.size and asked.size:
-            out[asked] = bound[asked] * np.median(measured[known] / bound[known])
-    return out
-
-
-def reading_rate(setup: Setup) -> float:
-    """How often a second the devices that share each tensor can read the weights that one token needs."""
-    weights, model = setup.weights, setup.model
-    used = model.n_experts_used / model.n_experts if model.n_experts else 0.0
-    read = weights.dense + weights.output + weights.experts * used
-    return (setup.gpu.bandwidth_gbps or 0.0) * 1e9 * setup.launch.tensor_parallel / read
+            scaled[asked] = out[asked] * np.median(measured[known] / out[known])
+    return scaled
 
 
 def rows_by_source(cases: Sequence[Case]) -> Counter[str]:

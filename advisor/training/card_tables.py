@@ -11,44 +11,41 @@ from collections.abc import Iterable, Sequence
 from statistics import median
 
 from advisor.listings import FigureScore
-from advisor.training.accuracy import Validation
+from advisor.training.accuracy import PARTS, RULES, Validation
 from advisor.training.rows import Kind
 from advisor.training.slices import Slice, groups_of
 from advisor.training.validate import GROUPS, Scheme
 
 FEW = 20
 """Scores of fewer figures are left out."""
-NAMES: dict[Kind, str] = {
-    "decode": "decode, one sequence",
-    "total": "total throughput of several sequences",
-    "prefill": "prefill",
-    "ttft": "time to first token",
-}
 _WORST = 5
 _NOTHING = "–"
+_WITH_GROUPS = frozenset({"decode", "total", "prefill"})
 _GROUP_NAMES: dict[Scheme, str] = {"source": "source", "gpu": "device", "model": "model"}
 _SLICE_COLUMNS = (
-    "figures", "error", "within 25 %", "in interval", "simple rule", "new device", "new model", "total",
-    "prefill", "first token",
+    "figures", "error", "bias", "within 25 %", "in interval", "simple rule", "llmfit", "new device",
+    "new model", "total", "– bias", "prefill", "– bias", "first token",
 )  # fmt: skip
+_SLICED: tuple[Kind, ...] = ("decode", "total", "prefill", "ttft")
 
 Lines = list[list[str]]
 
 
 def headline_table(validation: Validation) -> str:
-    """Every headline figure under every scheme, decode beside the rule to beat."""
+    """Every part under every scheme, decode on GPU beside the rules to beat."""
     schemes = list(validation.predicted)
     lines: Lines = []
-    for figure, name in NAMES.items():
-        chosen = validation.indices(figure)
+    for key, part in PARTS.items():
+        chosen = validation.indices(key)
         scores = [validation.score(scheme, chosen) for scheme in schemes]
-        lines.append([name, f"{len(chosen):,}", *(_headline(score) for score in scores)])
-        medians = [_percent(_median_group(validation, scheme, chosen), 1) for scheme in schemes]
-        lines.append(["– the median group", "", *medians])
-        simple = [validation.simple_score(scheme, chosen) for scheme in schemes]
-        if any(score.n for score in simple):
-            cells = [f"{_percent(score.mdape, 1)} ({_percent(score.within_25pct)})" for score in simple]
-            lines.append(["– bandwidth ÷ bytes × one constant", f"{simple[0].n:,}", *cells])
+        lines.append([part.name, f"{len(chosen):,}", *(_headline(score) for score in scores)])
+        if key in _WITH_GROUPS:
+            medians = [_percent(_median_group(validation, scheme, chosen), 1) for scheme in schemes]
+            lines.append(["– the median group", "", *medians])
+        for rule in RULES if key == "decode" else ():
+            said = [validation.rule_score(rule, scheme, chosen) for scheme in schemes]
+            cells = [f"{_percent(score.mdape, 1)} ({_percent(score.within_25pct)})" for score in said]
+            lines.append([f"– {rule}", f"{said[0].n:,}", *cells])
     return table(["", "figures", *(f"new {_GROUP_NAMES[scheme]}" for scheme in schemes)], lines)
 
 
@@ -56,7 +53,7 @@ def slice_table(validation: Validation, piece: Slice) -> str:
     """One line per group that has a score, the largest first."""
     grouped = {
         figure: groups_of(validation.cases, piece.figures(validation.cases, figure), piece)
-        for figure in NAMES
+        for figure in _SLICED
     }
     sizes: dict[str, int] = defaultdict(int)
     for groups in grouped.values():
@@ -64,19 +61,21 @@ def slice_table(validation: Validation, piece: Slice) -> str:
             sizes[name] += len(chosen)
     lines: Lines = []
     for name in sorted(sizes, key=lambda name: (-sizes[name], name)):
-        decode = grouped["decode"].get(name, [])
+        decode, total, prefill, first = (grouped[figure].get(name, []) for figure in _SLICED)
         score = validation.score("source", decode)
-        others = [
-            validation.simple_score("source", decode),
-            validation.score("gpu", decode),
-            validation.score("model", decode),
-            *(validation.score("source", grouped[f].get(name, [])) for f in ("total", "prefill", "ttft")),
-        ]
         cells = [
-            _cell(score, score.mdape),
+            _error(validation, "source", decode),
+            _bias(validation, decode),
             _cell(score, score.within_25pct),
             _cell(score, score.coverage_80),
-            *(_cell(other, other.mdape) for other in others),
+            *(_cell(said := validation.rule_score(rule, "source", decode), said.mdape) for rule in RULES),
+            _error(validation, "gpu", decode),
+            _error(validation, "model", decode),
+            _error(validation, "source", total),
+            _bias(validation, total),
+            _error(validation, "source", prefill),
+            _bias(validation, prefill),
+            _error(validation, "source", first),
         ]
         if any(cell != _NOTHING for cell in cells):
             lines.append([name, f"{len(decode):,}", *cells])
@@ -121,6 +120,16 @@ def _median_group(validation: Validation, scheme: Scheme, chosen: Sequence[int])
 def _headline(score: FigureScore) -> str:
     shares = f"{_percent(score.within_25pct)}, {_percent(score.coverage_80)}"
     return f"{_percent(score.mdape, 1)} ({shares})"
+
+
+def _error(validation: Validation, scheme: Scheme, chosen: Sequence[int]) -> str:
+    score = validation.score(scheme, chosen)
+    return _cell(score, score.mdape)
+
+
+def _bias(validation: Validation, chosen: Sequence[int]) -> str:
+    bias = validation.bias("source", chosen) if len(chosen) >= FEW else None
+    return _NOTHING if bias is None else f"{100 * bias:+.0f} %"
 
 
 def _cell(score: FigureScore, share: float | None) -> str:

@@ -1,4 +1,4 @@
-"""Where a trained model and its card are written, and that both are there whole or not at all.
+"""Where a trained model and its card are written, and that all are there whole or not at all.
 
 It knows checkouts, data folders and disks, and nothing of what is in the files.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,21 +42,28 @@ class Destination:
                 with tempfile.TemporaryFile(dir=folder):
                     pass
 
-    def write(self, model: SpeedModel, card: str) -> None:
-        """Write both beside their places and swap them in.
+    def write(self, model: SpeedModel, card: str, beside: Mapping[str, str]) -> list[Path]:
+        """Write all beside their places and swap them in; `beside`: what goes with the card, name → text.
+
+        Answers with the files.
 
         Raises:
             UsageError: as `prepare`.
             StoreError: as `prepare`.
         """
         with self._refusals(self.artefact.parent):
-            scratch = self.card.with_name(f"{self.card.name}.{os.getpid()}.tmp")
+            texts = {self.card: card, **{self.card.with_name(name): text for name, text in beside.items()}}
+            scratch = {path: path.with_name(f"{path.name}.{os.getpid()}.tmp") for path in texts}
             try:
-                scratch.write_text(card, encoding="utf-8", newline="\n")
+                for path, text in texts.items():
+                    scratch[path].write_text(text, encoding="utf-8", newline="\n")
                 write_artefact(self.artefact, model.to_arrays())
-                scratch.replace(self.card)
+                for path in texts:
+                    scratch[path].replace(path)
             finally:
-                scratch.unlink(missing_ok=True)
+                for path in scratch.values():
+                    path.unlink(missing_ok=True)
+        return [self.artefact, *texts]
 
     @contextmanager
     def _refusals(self, folder: Path) -> Iterator[None]:

@@ -28,6 +28,7 @@ from advisor.speed.model import (
 )
 from advisor.speed.trees import Forest
 from advisor.training.export import forest_of
+from advisor.training.own_rows import own_factors
 from advisor.training.physics import Range, fit_coefficients
 from advisor.training.predicting import decode_query, is_decode
 from advisor.training.rows import Case
@@ -209,4 +210,5 @@ def fit_model(cases: Sequence[Case], *, fingerprint: str = "", widths: Widths | 
         newest_year=max(years, default=2026.0),
         fingerprint=fingerprint,
     )
-    return replace(model, speculation=_speculation(cases, model))
+    model = replace(model, speculation=_speculation(cases, model))
+    return replace(model, own=own_factors(cases, model))

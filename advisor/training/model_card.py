@@ -6,16 +6,19 @@ text: no dates, no durations.
 
 from __future__ import annotations
 
+from advisor.config import Setup
 from advisor.speed.intervals import DEEP_TOKENS, LEVEL
+from advisor.training.accuracy import PARTS
 from advisor.training.card_tables import (
     FEW,
-    NAMES,
     headline_table,
     slice_table,
     table,
     worst_table,
 )
+from advisor.training.founding import noted
 from advisor.training.memory_card import memory_card
+from advisor.training.plots import BY_SLICE, COVERAGE, SCATTER
 from advisor.training.slices import SLICES
 from advisor.training.training_run import TrainingRun
 from advisor.training.validate import FOLDS
@@ -31,10 +34,11 @@ def model_card(run: TrainingRun) -> str:
         _errors(run),
         _slices(run),
         _worst(run),
+        _founding(run),
         memory_card(),
         _LIMITS,
     )
-    return "\n\n".join(_flowing(part) for part in parts) + "\n"
+    return "\n\n".join(_flowing(part) for part in parts if part) + "\n"
 
 
 def _flowing(text: str) -> str:
@@ -48,6 +52,39 @@ def _flowing(text: str) -> str:
         else:
             blocks.append(" ".join(block.split()))
     return "\n\n".join(blocks)
+
+
+def _founding(run: TrainingRun) -> str:
+    notes = list(noted(run))
+    if not notes:
+        return ""
+    lines = [
+        [
+            _run_on(n.case.setup),
+            str(int(n.case.query.sequences)),
+            format_tokens(int(n.case.query.depth)),
+            f"{n.case.measured:g}",
+            f"{n.predicted.value:.0f} ({n.predicted.low:.0f}–{n.predicted.high:.0f})",
+            "yes" if n.inside else "**no**",
+            n.remark,
+        ]
+        for n in notes
+    ]
+    head = ["noted", "sequences", "depth", "tok/s", "predicted", "inside", "as noted"]
+    inside = sum(n.inside for n in notes)
+    widest = max(n.reach for n in notes)
+    return f"""## The founding notes
+
+What one person noted in February 2026, beside predictions for builds of that month by models that were
+fitted without these notes. {inside} of {len(notes)} lie inside their {100 * LEVEL:.0f} % interval; the widest
+interval reaches {100 * widest:.0f} % up.
+
+{table(head, lines)}"""
+
+
+def _run_on(setup: Setup) -> str:
+    memory = f"{setup.launch.vram_gib:g} GiB"
+    return f"{setup.model.name}, {setup.quant.name}, {setup.gpu.name} {memory}"
 
 
 _INTRODUCTION = """# Model card
@@ -99,7 +136,7 @@ def _rows(run: TrainingRun) -> str:
     cases, skipped = run.found.cases, run.found.skipped
     used = run.found.rows - sum(skipped.values())
     own = f", {run.own_rows:,} of them the user's own" if run.own_rows else ""
-    kinds = [[name, f"{len(run.validation.indices(figure)):,}"] for figure, name in NAMES.items()]
+    kinds = [[part.name, f"{len(run.validation.indices(key)):,}"] for key, part in PARTS.items()]
     counts = [
         ["sources", f"{len({case.source for case in cases}):,}"],
         ["devices", f"{len({case.setup.gpu.name for case in cases}):,}"],
@@ -107,7 +144,7 @@ def _rows(run: TrainingRun) -> str:
         ["formats", f"{len({case.setup.quant.name for case in cases}):,}"],
         ["engines", f"{len({case.setup.launch.engine for case in cases}):,}"],
         ["figures", f"{len(cases):,}"],
-        *([f"– {name}", n] for name, n in kinds),
+        *([f"– {name.removeprefix('– ')}", n] for name, n in kinds),
     ]
     left_out = [
         [reason, f"{n:,}"] for reason, n in sorted(skipped.items(), key=lambda item: (-item[1], item[0]))
@@ -136,26 +173,37 @@ seen.
 
 <!-- end -->
 
-- *decode, one sequence*: tokens per second of a single sequence, without speculative decoding, at whatever
-  depth it was measured; on one or several devices, with a part of the model on the host, or on a CPU.
+- *decode*: tokens per second of one sequence without speculative decoding, at whatever depth it was measured,
+  on one device or several; runs partly on the host, on a CPU, of several sequences or with speculation are
+  scored apart.
 - *bandwidth ÷ bytes × one constant*: what most calculators do, on the same rows. How often the memory
   bandwidth of the devices that share a tensor can read the weights of one token, times a constant that was
   fitted on the other parts.
+- *closed formula of llmfit*: bandwidth ÷ size × 0.55 for dense models; for mixtures of experts bandwidth ÷
+  (bytes of the experts used + 3.2 bytes for each other parameter), less a penalty on full cards; on the same
+  rows.
 - *the median group*: every source (device, model) counts once, however many rows it has.
 - *total throughput*: of several sequences at once, without speculative decoding.
 - *prefill* and *time to first token*: all rows that state the length of the prompt.
 - The error is |predicted − measured| ÷ measured. An interval's width comes from the errors of the other parts
-  only, never from the figures that it is compared with."""
+  only, never from the figures that it is compared with.
+
+![Predicted against measured]({SCATTER})
+
+![What intervals claim against what lies inside]({COVERAGE})"""
 
 
 def _slices(run: TrainingRun) -> str:
     parts = [
         f"""## Where it is better and worse
 
-Medians of the error as above, of decode of one sequence unless another figure is named; of new sources unless
-a new device or model is named. *Simple rule* is bandwidth ÷ bytes × one constant. Scores of fewer than {FEW}
+Medians of the error as above, of decode on GPU unless another figure is named; of new sources unless a new
+device or model is named. *Bias* is the median of predicted ÷ measured, less one. *Simple rule* is bandwidth ÷
+bytes × one constant, *llmfit* its closed formula. Scores of fewer than {FEW}
 figures are left out, and groups without any other. *Deep* means {format_tokens(DEEP_TOKENS)} tokens and more
-in the cache."""
+in the cache.
+
+![Median error by part]({BY_SLICE})"""
     ]
     for piece in SLICES:
         remark = f"\n\n{piece.remark}" if piece.remark else ""

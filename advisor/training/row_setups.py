@@ -36,19 +36,27 @@ _NATIVE_QUANTS = {
     "DeepSeek R1": "FP8",
     "DeepSeek V4": "FP8",
     "MiniMax M2": "FP8",
+    "KimiK25ForConditionalGeneration": "W4A16",
 }
-"""What the repositories of some families hold; the others publish BF16."""
+"""What the repositories of some families and architectures hold; the others publish BF16."""
 
 
 def default_quant(model: ModelSpec, engine: str, catalog: Catalog) -> Quant | None:
     """The format a row that names none was most likely run in: that of its repository, or the usual GGUF."""
     if engine in SERVER_ENGINES:
-        return match_quant(_NATIVE_QUANTS.get(model.family, "BF16"), catalog)
+        native = _NATIVE_QUANTS.get(model.architecture) or _NATIVE_QUANTS.get(model.family, "BF16")
+        return match_quant(native, catalog)
     if engine == "mlx":
         return match_quant("MLX-4bit", catalog)
     if engine in {"exllamav3", "exllamav2"}:
         return None
     return match_quant("MXFP4" if model.family == "gpt-oss" else "Q4_K_M", catalog)
+
+
+def usual_engine(quant: Quant) -> str:
+    """What a row that names no engine was most likely run with: the usual one if it reads the format."""
+    readers = quant.engines
+    return _USUAL_ENGINE if not readers or _USUAL_ENGINE in readers else readers[0]
 
 
 def _placement(row: Mapping[str, Any], gpu: Gpu, model: ModelSpec) -> tuple[int | None, int] | str:
@@ -104,7 +112,7 @@ def setup_of(row: Mapping[str, Any], catalog: Catalog) -> Setup | str:
     if isinstance(names, str):
         return names
     gpu, model, quant = names
-    engine = row.get("engine") or _USUAL_ENGINE
+    engine = row.get("engine") or usual_engine(quant)
     placement = _placement(row, gpu, model)
     if isinstance(placement, str):
         return placement

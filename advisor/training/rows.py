@@ -52,6 +52,8 @@ class Case:
     source: str
     speculation: str = "none"
     offloaded: bool = False
+    own: bool = False
+    """Measured by the user, not shipped."""
 
     @property
     def setup(self) -> Setup:
@@ -139,6 +141,7 @@ def cases_of_row(index: int, row: Mapping[str, Any], setup: Setup) -> Iterator[C
     decode = row.get("decode_tps")
     if decode is None and row.get("tpot_ms"):
         decode = 1000.0 / row["tpot_ms"]
+    own = row.get("origin") == "user"
     speculation = speculation_of(row)
     if speculation == "none" and decode and sequences == 1 and _outruns(setup, decode):
         speculation = _UNSTATED
@@ -147,7 +150,7 @@ def cases_of_row(index: int, row: Mapping[str, Any], setup: Setup) -> Iterator[C
         circumstance = Circumstance(_year(row, setup), protocol, plain_blas)
         query = Query(setup, float(sequences), at, prompt, chunk, circumstance)
         source = source_of(str(row["source_url"]))
-        return Case(index, kind, measured, query, gen, source, speculation, offloaded)
+        return Case(index, kind, measured, query, gen, source, speculation, offloaded, own)
 
     if decode:
         yield case("decode", decode, decode_depth, "end_to_end" if whole and sequences == 1 else protocol)

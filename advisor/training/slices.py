@@ -1,4 +1,4 @@
-"""Parts of the cases that reports look at apart: by kind of run, engine, device, format, size of the source.
+"""Parts of the cases that reports look at apart: by kind of run, engine, device, format, depth and the like.
 
 It names groups and sorts cases into them; what they score is `advisor.training.accuracy`'s.
 """
@@ -9,8 +9,9 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from advisor.training.accuracy import HEADLINES, rows_by_source
+from advisor.training.accuracy import PARTS, rows_by_source
 from advisor.training.rows import Case, Kind
+from knowledge.units import format_tokens
 
 Namer = Callable[[Case], str]
 
@@ -29,11 +30,10 @@ class Slice:
     remark: str = ""
 
     def figures(self, cases: Sequence[Case], figure: Kind) -> list[int]:
-        """The cases that stand for a headline figure in this slice, by their indices."""
-        wanted = HEADLINES[figure]
+        """The cases that stand for a figure in this slice, by their indices."""
         if self.every_rate and figure in {"decode", "total"}:
             return [index for index, case in enumerate(cases) if case.kind == figure]
-        return [index for index, case in enumerate(cases) if wanted(case)]
+        return [index for index, case in enumerate(cases) if PARTS[figure].about(case)]
 
 
 def groups_of(cases: Sequence[Case], chosen: Sequence[int], piece: Slice) -> dict[str, list[int]]:
@@ -60,6 +60,24 @@ def _source_size(cases: Sequence[Case]) -> Namer:
     return name
 
 
+_DEPTHS = (1024, 8192, 32_768, 131_072)
+_CROWDS = (2, 5, 17, 65)
+
+
+def _range(value: float, bounds: Sequence[int]) -> str:
+    """Which range a value is in: below the first bound, from one to the next, from the last on."""
+    below = [bound for bound in bounds if bound <= value]
+    above = [bound for bound in bounds if bound > value]
+    if not below:
+        return f"below {format_tokens(above[0])}"
+    last = f"to {format_tokens(above[0] - 1 if above[0] < _EXACT else above[0])}" if above else "and more"
+    return f"{format_tokens(below[-1])} {last}"
+
+
+_EXACT = 1000
+"""Bounds below it are counts, not rounded lengths."""
+
+
 SLICES = (
     Slice(
         "kind of run",
@@ -70,5 +88,12 @@ SLICES = (
     Slice("engine", _by(lambda case: case.setup.launch.engine)),
     Slice("device", _by(lambda case: case.setup.gpu.name)),
     Slice("format family", _by(lambda case: case.setup.quant.family)),
+    Slice("depth", _by(lambda case: _range(case.query.depth, _DEPTHS))),
+    Slice(
+        "sequences at once",
+        _by(lambda case: _range(case.query.sequences, _CROWDS)),
+        every_rate=True,
+        remark="Decode is here that of each sequence, with speculation too.",
+    ),
     Slice("size of the source", _source_size),
 )

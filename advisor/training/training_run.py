@@ -13,7 +13,7 @@ from typing import Any
 
 from advisor.listings import Headline
 from advisor.speed.model import SpeedModel
-from advisor.training.accuracy import HEADLINES, Validation, validated
+from advisor.training.accuracy import PARTS, RULES, Validation, validated
 from advisor.training.fit import fit_model
 from advisor.training.metrics import FIGURE_OF
 from advisor.training.rows import Cases, cases_of
@@ -43,13 +43,14 @@ class TrainingRun:
         """How far each figure was off on sources, devices and models left out."""
         return [
             Headline(
-                figure=FIGURE_OF[figure],
+                figure=FIGURE_OF[part.kind],
+                part=key,
                 left_out=scheme,
                 score=self.validation.score(scheme, chosen),
-                baseline_mdape=self.validation.simple_score(scheme, chosen).mdape,
+                baseline_mdape=self.validation.rule_score(next(iter(RULES)), scheme, chosen).mdape,
             )
-            for figure in HEADLINES
-            for chosen in [self.validation.indices(figure)]
+            for key, part in PARTS.items()
+            for chosen in [self.validation.indices(key)]
             for scheme in self.validation.predicted
         ]
 

@@ -62,12 +62,12 @@ def out_of_fold(cases: Sequence[Case], scheme: Scheme) -> Floats:
     return out
 
 
-def _quantile(errors: Floats) -> float:
-    rank = math.ceil((len(errors) + _FINITE_SAMPLE) * LEVEL)
+def _quantile(errors: Floats, level: float) -> float:
+    rank = math.ceil((len(errors) + _FINITE_SAMPLE) * level)
     return float(np.sort(errors)[min(rank, len(errors)) - 1])
 
 
-def fit_widths(cases: Sequence[Case], predicted: Mapping[Scheme, Floats]) -> Widths:
+def fit_widths(cases: Sequence[Case], predicted: Mapping[Scheme, Floats], level: float = LEVEL) -> Widths:
     """Interval half-widths from out-of-fold errors, per figure, tier and regime with enough rows."""
     half: dict[str, float] = {}
     for scheme, values in predicted.items():
@@ -79,7 +79,7 @@ def fit_widths(cases: Sequence[Case], predicted: Mapping[Scheme, Floats]) -> Wid
             errors[f"{case.kind}/{tier}/{case.regime}"].append(error)
         for key, found in errors.items():
             if len(found) >= _MIN_WIDTH_ROWS or key.count("/") == 1:
-                half[key] = _quantile(np.asarray(found))
+                half[key] = _quantile(np.asarray(found), level)
     # Neither device nor model seen: both errors apply, as independent ones.
     for key in [key for key in half if "/new_gpu" in key]:
         other = half.get(key.replace("/new_gpu", "/new_model"))
