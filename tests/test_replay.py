@@ -2,6 +2,7 @@
 
 import json
 import xml.etree.ElementTree as ET
+from pathlib import Path
 
 import pytest
 
@@ -10,11 +11,10 @@ from advisor.training.diagrams import bars_diagram, coverage_diagram, scatter_di
 from advisor.training.replay import REPLAY, fitted_scores, worse
 from advisor.training.rows import cases_of
 from knowledge.catalog import default_catalog
-from knowledge.paths import bundle_root
 from knowledge.store import queries
 from knowledge.store.connection import open_store
 
-COMMITTED = json.loads((bundle_root() / "docs" / REPLAY).read_text(encoding="utf-8"))
+COMMITTED = json.loads((Path(__file__).parent.parent / "docs" / REPLAY).read_text(encoding="utf-8"))
 SVG = "{http://www.w3.org/2000/svg}"
 
 
