@@ -223,6 +223,7 @@ def show_evidence(runs: list[Evidence]) -> None:
                     "GiB used": measured(run.vram_used_gib),
                     "on": run.observed_on or "",
                     "differs in": ", ".join(run.differs_in) or "nothing",
+                    "decode without it": measured(run.decode_tps_without),
                     "source": run.source_url,
                 }
                 for run in runs

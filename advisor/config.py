@@ -256,6 +256,8 @@ class Evidence(Answer):
     prefill_tps: float | None
     vram_used_gib: float | None
     differs_in: list[str]
+    decode_tps_without: float | None = None
+    """The predicted decode, had this run been left out of the fit; null for one that was not in it."""
 
 
 class Note(Answer):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from advisor.config import Evidence, Setup
@@ -37,9 +38,15 @@ _DEPTH_UNIT = 4096
 _FIGURES = ("decode_tps", "prefill_tps", "vram_used_gib")
 
 
-def nearest_runs(
-    store: Store, setups: Sequence[Setup], catalog: Catalog, limit: int = 5
-) -> list[list[Evidence]]:
+@dataclass(frozen=True, slots=True)
+class Near:
+    """A run that is shown, and the rows of the store that tell of it."""
+
+    run: Evidence
+    rows: tuple[Row, ...]
+
+
+def nearest_runs(store: Store, setups: Sequence[Setup], catalog: Catalog, limit: int = 5) -> list[list[Near]]:
     """For each setup at most `limit` successful runs of the model or on the device, nearest first."""
     rows: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for setup in setups:
@@ -56,20 +63,20 @@ def nearest_runs(
     return [nearest_of(rows[setup.launch.model, setup.gpu.name], setup, catalog, limit) for setup in setups]
 
 
-def nearest_of(rows: Sequence[Row], setup: Setup, catalog: Catalog, limit: int = 5) -> list[Evidence]:
+def nearest_of(rows: Sequence[Row], setup: Setup, catalog: Catalog, limit: int = 5) -> list[Near]:
     """The nearest of `rows`. Rows of one run that state different figures of it become one."""
     order = sorted(rows, key=lambda row: (distance(row, setup, catalog), -_day(row), str(row["id"])))
-    runs: dict[tuple[object, ...], Evidence] = {}
+    runs: dict[tuple[object, ...], Near] = {}
     for row in order[: limit * _ROWS_PER_RUN]:
         found = _evidence(row, setup)
         key = (found.source_url, *found.differs_in)
         known = runs.get(key)
         if known is None:
             if len(runs) < limit:
-                runs[key] = found
+                runs[key] = Near(found, (row,))
         else:
-            missing = {name: getattr(found, name) for name in _FIGURES if getattr(known, name) is None}
-            runs[key] = known.model_copy(update=missing)
+            missing = {name: getattr(found, name) for name in _FIGURES if getattr(known.run, name) is None}
+            runs[key] = Near(known.run.model_copy(update=missing), (*known.rows, row))
     return list(runs.values())
 
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 _CATALOG_FILES = ("gpus", "models", "quants", "flags", "release_notes", "rules", "quality")
 
 
+_CROWDED = "enough rows of the same configuration and source"
 _LOCK_SECONDS = 10.0
 """How long an ingestion waits for another one to have noted its starts."""
 Files = Sequence[Path | str] | Path | str
@@ -98,10 +99,16 @@ def train(output: Path | str | None = None, *, tell: Callable[[str], None] = lam
     from advisor.training.training_run import train_on  # noqa: PLC0415 - as above
     from knowledge.catalog import default_catalog  # noqa: PLC0415 - as above
     from knowledge.store.connection import open_store, plain_errors  # noqa: PLC0415 - as above
-    from knowledge.store.queries import training_rows  # noqa: PLC0415 - as above
+    from knowledge.store.queries import (  # noqa: PLC0415 - as above
+        MOST_TRAINING_ROWS,
+        counts,
+        training_rows,
+    )
 
     with open_store() as store, plain_errors(store.path):
         rows, note = training_rows(store.con), store.note
+        crowded = len(rows) >= MOST_TRAINING_ROWS
+        rest = counts(store.con)["observations"] - len(rows) if crowded else 0
     own_rows = sum(row["origin"] == "user" for row in rows)
     place = destination(output, own_rows)
     place.prepare()
@@ -110,10 +117,10 @@ def train(output: Path | str | None = None, *, tell: Callable[[str], None] = lam
     beside = plots(run.validation)
     files = place.write(run.model, model_card(run), {**beside, REPLAY: replay_json(run)})
     return Trained(
-        rows=run.found.rows,
+        rows=run.found.rows + rest,
         own_rows=own_rows,
         cases=len(run.found.cases),
-        skipped=dict(sorted(run.found.skipped.items())),
+        skipped=dict(sorted({**run.found.skipped, **({_CROWDED: rest} if rest else {})}.items())),
         headline=run.headlines(),
         learnt=learnt(run.found.cases, before, run.model),
         files=[str(file) for file in files],

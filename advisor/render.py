@@ -135,7 +135,7 @@ def print_prediction(item: Prediction) -> None:
     print_memory(out, figures)
     out.print("Why", style="bold")
     out.print(Padding(Text(item.why), (0, 0, 1, 2), expand=False))
-    _print_evidence(out, item.evidence)
+    _print_evidence(out, item.evidence, item.prediction.decode_tps)
     for title, lines in (
         ("Warnings", [(f"{w.text} [{w.rule}]", w.evidence_url) for w in item.warnings if w.rule != "store"]),
         ("Release notes", [(f"{n.engine} {n.version}: {n.claim}", n.evidence_url) for n in item.notes]),
@@ -199,7 +199,7 @@ def print_memory(out: Console, figures: PredictedFigures) -> None:
         out.print(Padding(each, (0, 0, 1, 2)))
 
 
-def _print_evidence(out: Console, runs: Sequence[Evidence]) -> None:
+def _print_evidence(out: Console, runs: Sequence[Evidence], decode: Interval | None) -> None:
     if not runs:
         return
     out.print("Measured runs nearest to it", style="bold")
@@ -209,11 +209,14 @@ def _print_evidence(out: Console, runs: Sequence[Evidence]) -> None:
             f"prefill {format_tps(run.prefill_tps)}" if run.prefill_tps is not None else "",
             f"{run.vram_used_gib:.1f} GiB used" if run.vram_used_gib is not None else "",
         ]
+        moved = run.decode_tps_without
+        shown = moved is not None and decode is not None and format_tps(moved) != format_tps(decode.value)
+        without = f"; without it decode would be {format_tps(moved)}" if shown else ""
         when = f" ({run.observed_on})" if run.observed_on else ""
         differs = (
             f"; differs in {', '.join(run.differs_in)}" if run.differs_in else "; the same configuration"
         )
-        bullet(out, f"{', '.join(filter(None, figures))}{when}{differs}", run.source_url)
+        bullet(out, f"{', '.join(filter(None, figures))}{when}{differs}{without}", run.source_url)
     out.print()
 
 

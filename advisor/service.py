@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Unpack
 
 from advisor.answer import answer
 from advisor.asking import Asked, Options, check_context, own_format, settled_quant, understand
-from advisor.config import Caution, Check, Evidence, Prediction, Recommendation, Setup
+from advisor.config import Caution, Check, Prediction, Recommendation, Setup
 from advisor.estimate import predict_setup, predict_setups
 from advisor.listings import Limited
 from advisor.options import check_options, engines_for
@@ -25,6 +25,7 @@ from knowledge.errors import StoreError, UnsupportedError, UsageError
 from knowledge.names.rig import device
 
 if TYPE_CHECKING:
+    from advisor.evidence import Near
     from advisor.learning import doctor, evaluate, ingest, serve_page, train
     from advisor.lookup import flags, gpus, models, notes, observations, quants
 
@@ -150,18 +151,22 @@ def with_evidence(
     predictions: Sequence[Prediction], setups: Sequence[Setup], catalog: Catalog
 ) -> list[Prediction]:
     """The predictions with the measured runs nearest to each; a warning where no store can be read."""
+    from advisor.influence import with_runs  # noqa: PLC0415 - loaded only when there is an answer
+
     try:
         runs, said = _runs_near(setups, catalog) if setups else ([], "")
     except StoreError as error:
         runs, said = [[] for _ in setups], f"no measured runs are shown: {error}"
     warning = [Caution(rule="store", text=said, evidence_url=None)] if said else []
     return [
-        prediction.model_copy(update={"evidence": found, "warnings": [*prediction.warnings, *warning]})
-        for prediction, found in zip(predictions, runs, strict=True)
+        with_runs(prediction, setup, found, catalog).model_copy(
+            update={"warnings": [*prediction.warnings, *warning]}
+        )
+        for prediction, setup, found in zip(predictions, setups, runs, strict=True)
     ]
 
 
-def _runs_near(setups: Sequence[Setup], catalog: Catalog) -> tuple[list[list[Evidence]], str]:
+def _runs_near(setups: Sequence[Setup], catalog: Catalog) -> tuple[list[list[Near]], str]:
     """The runs near each setup, and what the store has to say about itself."""
     from advisor.evidence import nearest_runs  # noqa: PLC0415 - duckdb is loaded only when there is an answer
     from knowledge.store.connection import open_store, plain_errors  # noqa: PLC0415 - as above

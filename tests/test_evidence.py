@@ -112,7 +112,7 @@ def test_figures_of_one_run_on_several_rows_become_one():
         row(id="3", decode_tps=90.0, source_url="https://example.org/another"),
     ]
     found = nearest_of(rows, ASKED, CATALOG)
-    assert [(run.decode_tps, run.prefill_tps) for run in found] == [(110.0, 3400.0), (90.0, None)]
+    assert [(item.run.decode_tps, item.run.prefill_tps) for item in found] == [(110.0, 3400.0), (90.0, None)]
 
 
 def test_the_store_gives_runs_of_this_model_on_this_card(shipped_home):
@@ -121,8 +121,12 @@ def test_the_store_gives_runs_of_this_model_on_this_card(shipped_home):
         here, there = nearest_runs(store, [ASKED, other], CATALOG)
         assert nearest_runs(store, [ASKED], CATALOG) == [here]
     assert len(here) == len(there) == 5
-    assert {run.gpu for run in here} == {"RTX 3090"}
+    assert {item.run.gpu for item in here} == {"RTX 3090"}
     assert all(
-        words.split(":")[0] != "model" or "same shape" in words for run in here for words in run.differs_in
+        words.split(":")[0] != "model" or "same shape" in words
+        for item in here
+        for words in item.run.differs_in
     )
-    assert all(run.source_url and (run.decode_tps or run.prefill_tps or run.vram_used_gib) for run in here)
+    runs = [item.run for item in here]
+    assert all(run.source_url and (run.decode_tps or run.prefill_tps or run.vram_used_gib) for run in runs)
+    assert all(len(item.rows) >= 1 for item in here)

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 
 import duckdb
@@ -115,6 +116,20 @@ def test_the_nearest_evidence_comes_first(full_home):
         assert len(queries.observations(store.con, engine="VLLM", limit=7)) == 7
         first = queries.training_rows(store.con)
         assert first == queries.training_rows(store.con)
+        few = queries.training_rows(store.con, most=700)
+        assert len(few) == 700
+        assert few == queries.training_rows(store.con, most=700)
+        assert {row["id"] for row in few} <= {row["id"] for row in first}
+        # every configuration of every source once before any comes twice
+        assert max(Counter(cell(row) for row in few).values()) == 1
+        cells = len({cell(row) for row in first})
+        more = queries.training_rows(store.con, most=cells + 10)
+        assert len({cell(row) for row in more}) == cells
+
+
+def cell(row):
+    names = ("source_url", "gpu_id", "model_id", "quant_id", "engine", "concurrency")
+    return tuple(row[name] for name in names)
 
 
 @pytest.mark.parametrize(

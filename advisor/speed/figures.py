@@ -7,7 +7,7 @@ first token = prompt ÷ prefill + one step. It asks `SpeedModel` for seconds and
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from advisor.config import Basis, Interval, Setup
 from advisor.memory.paged import batched_tokens
@@ -36,17 +36,20 @@ def chunk_tokens(setup: Setup) -> float:
     return float(batched_tokens(setup) if server else setup.launch.ubatch)
 
 
+def decode_query_of(setup: Setup, model: SpeedModel) -> Query:
+    """The decoding step that an answer for `setup` is about."""
+    launch = setup.launch
+    return Query(setup, float(launch.concurrency), float(launch.depth), 0.0, chunk_tokens(setup), model.now)
+
+
 def _queries(setup: Setup, model: SpeedModel) -> tuple[Query, Query, Query]:
     """What is asked: a step at the stated depth, one at a full context, and the prompt."""
     launch = setup.launch
-    sequences = float(launch.concurrency)
-    prompt = float(min(launch.prompt, launch.ctx))
-    chunk = chunk_tokens(setup)
-    now = model.now
+    step = decode_query_of(setup, model)
     return (
-        Query(setup, sequences, float(launch.depth), 0.0, chunk, now),
-        Query(setup, sequences, float(max(launch.ctx, launch.depth)), 0.0, chunk, now),
-        Query(setup, 1.0, float(launch.depth), prompt, chunk, now),
+        step,
+        replace(step, depth=float(max(launch.ctx, launch.depth))),
+        replace(step, sequences=1.0, prompt=float(min(launch.prompt, launch.ctx))),
     )
 
 

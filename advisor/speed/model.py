@@ -19,6 +19,7 @@ import numpy.typing as npt
 from advisor.config import Setup
 from advisor.speed.coefficients import Coefficients, Phase
 from advisor.speed.features import MEASURED_PLAINLY, Circumstance, features
+from advisor.speed.influence import Influence
 from advisor.speed.intervals import Support, Widths
 from advisor.speed.own import OwnFactors
 from advisor.speed.roofline import decode_parts, prefill_parts
@@ -29,7 +30,7 @@ from knowledge.paths import home_dir
 ARTEFACT = Path(__file__).with_name("artefact.npz")
 OWN_MODEL = "speed_model.npz"
 """A model that the user trained, in the data folder: it is preferred to the shipped one."""
-FORMAT = 3
+FORMAT = 4
 """Version of the arrays' meaning; an artefact of another version is refused."""
 
 
@@ -102,6 +103,7 @@ class SpeedModel:
     newest_year: float
     fingerprint: str
     own: OwnFactors = field(default_factory=OwnFactors)
+    influence: Influence = field(default_factory=Influence)
 
     @cached_property
     def now(self) -> Circumstance:
@@ -169,6 +171,7 @@ class SpeedModel:
             **self.prefill_forest.to_arrays("prefill"),
             **self.widths.to_arrays(),
             **self.own.to_arrays(),
+            **self.influence.to_arrays(),
             "count_keys": np.asarray(keys, dtype=np.str_),
             "count_values": np.asarray([self.counts[key] for key in keys], dtype=np.int64),
             "speculation_keys": np.asarray(methods, dtype=np.str_),
@@ -216,6 +219,7 @@ class SpeedModel:
             newest_year=float(arrays["newest_year"]),
             fingerprint=str(arrays["fingerprint"]),
             own=OwnFactors.from_arrays(arrays),
+            influence=Influence.from_arrays(arrays),
         )
 
 

@@ -18,6 +18,7 @@ from threadpoolctl import threadpool_limits
 
 from advisor.speed.coefficients import Coefficients, Phase, group_path
 from advisor.speed.features import features
+from advisor.speed.influence import Influence, cell_key
 from advisor.speed.intervals import Widths
 from advisor.speed.model import (
     Query,
@@ -29,7 +30,7 @@ from advisor.speed.model import (
 from advisor.speed.trees import Forest
 from advisor.training.export import forest_of
 from advisor.training.own_rows import own_factors
-from advisor.training.physics import Range, fit_coefficients
+from advisor.training.physics import ROBUST_SCALE, Range, curvatures, fit_coefficients
 from advisor.training.predicting import decode_query, is_decode
 from advisor.training.rows import Case
 
@@ -212,3 +213,15 @@ def fit_model(cases: Sequence[Case], *, fingerprint: str = "", widths: Widths | 
     )
     model = replace(model, speculation=_speculation(cases, model))
     return replace(model, own=own_factors(cases, model))
+
+
+def influence_of(cases: Sequence[Case], model: SpeedModel) -> Influence:
+    """What tells how far a prediction of `model` would move without some of the `cases` it was fitted on."""
+    table = decode_table(cases, model.prefill_factors)
+    found, priors = curvatures(
+        table.parts, table.seconds, table.physics_weights, table.paths, DECODE_RANGES, model.decode_factors
+    )
+    cells = Counter(
+        cell_key(case.source, case.setup) for case in cases if is_decode(case) and case.speculation == "none"
+    )
+    return Influence(found, priors, dict(cells), ROBUST_SCALE, _ROWS_PER_CELL)

@@ -15,7 +15,7 @@ from advisor.speed.coefficients import Coefficients
 Floats = npt.NDArray[np.float64]
 
 _MIN_ROWS = 4
-_ROBUST_SCALE = 0.25
+ROBUST_SCALE = 0.25
 """Log residuals beyond about 25 % count linearly: mislabelled rows must not bend the physics."""
 
 
@@ -46,7 +46,7 @@ def _fit_group(
     prior = np.diag(1.0 / spread)
 
     def residual(log_factors: Floats) -> Floats:
-        z = (np.log(parts @ np.exp(log_factors)) - log_seconds) / _ROBUST_SCALE
+        z = (np.log(parts @ np.exp(log_factors)) - log_seconds) / ROBUST_SCALE
         # soft-L1 by hand, so that the prior below stays quadratic
         soft = np.sign(z) * np.sqrt(2.0 * (np.sqrt(1.0 + z * z) - 1.0))
         return np.concatenate([scale[:, 0] * soft, (log_factors - parent) / spread])
@@ -54,12 +54,12 @@ def _fit_group(
     def jacobian(log_factors: Floats) -> Floats:
         timed = parts * np.exp(log_factors)
         total = timed.sum(axis=1)
-        z = (np.log(total) - log_seconds) / _ROBUST_SCALE
+        z = (np.log(total) - log_seconds) / ROBUST_SCALE
         root = np.sqrt(1.0 + z * z)
         # d soft / dz = |z| / (root · |soft|), whose limit at z = 0 is one
         soft = np.sqrt(2.0 * (root - 1.0))
         slope = np.where(np.abs(z) < 1e-6, 1.0, np.abs(z) / (root * np.maximum(soft, 1e-12)))
-        rows = scale * (slope / _ROBUST_SCALE / total)[:, None] * timed
+        rows = scale * (slope / ROBUST_SCALE / total)[:, None] * timed
         return np.vstack([rows, prior])
 
     start = np.clip(parent, bounds[0] + 1e-9, bounds[1] - 1e-9)
@@ -110,3 +110,34 @@ def fit_coefficients(
             )
             counts[group] = len(rows)
     return Coefficients({group: tuple(np.exp(logs).tolist()) for group, logs in fitted.items()}, counts)
+
+
+def curvatures(
+    parts: Floats,
+    seconds: Floats,
+    weights: Floats,
+    paths: Sequence[Sequence[str]],
+    ranges: Sequence[Range],
+    fitted: Coefficients,
+) -> tuple[dict[str, Floats], dict[str, Floats]]:
+    """Curvature of every group's objective at its factors, and the prior's share of it on the diagonal.
+
+    Arguments as for `fit_coefficients`. Gauss and Newton's, with errors beyond `ROBUST_SCALE` counting less.
+    """
+    spread = np.asarray([part.spread for part in ranges])
+    members: dict[str, list[int]] = defaultdict(list)
+    levels: dict[str, int] = {}
+    for index, path in enumerate(paths):
+        for level, group in enumerate(path):
+            members[group].append(index)
+            levels[group] = level
+    found, priors = {}, {}
+    for group, theta in fitted.factors.items():
+        timed = parts[members[group]] * np.asarray(theta)
+        total = timed.sum(axis=1)
+        z = (np.log(total) - np.log(seconds[members[group]])) / ROBUST_SCALE
+        share = timed / total[:, None]
+        scale = weights[members[group]] / np.sqrt(1.0 + z * z) / ROBUST_SCALE**2
+        priors[group] = 1.0 / (spread * _LOOSER.get(levels[group], 1.0)) ** 2
+        found[group] = share.T @ (share * scale[:, None]) + np.diag(priors[group])
+    return found, priors

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from advisor.listings import Headline
 from advisor.speed.model import SpeedModel
 from advisor.training.accuracy import PARTS, RULES, Validation, validated
-from advisor.training.fit import fit_model
+from advisor.training.fit import fit_model, influence_of
 from advisor.training.metrics import FIGURE_OF
 from advisor.training.rows import Cases, cases_of
 from advisor.training.validate import GROUPS, fit_widths, out_of_fold
@@ -72,6 +72,7 @@ def train_on(rows: Sequence[Row], catalog: Catalog, tell: Callable[[str], None])
     tell("fitting on all of them")
     widths = fit_widths(found.cases, predicted)
     model = fit_model(found.cases, fingerprint=fingerprint_of(ordered), widths=widths)
+    model = replace(model, influence=influence_of(found.cases, model))
     return TrainingRun(ordered, found, validated(found.cases, predicted), model)
 
 

@@ -38,7 +38,17 @@ order by 3 * coalesce((model_id = $model_id and gpu_id = $gpu_id)::integer, 0)
 limit $limit
 """
 
-TRAINING_SQL = "select * exclude (ingest_id) from runs order by file, line, id"
+TRAINING_SQL = """
+select * exclude (place) from (
+    select * exclude (ingest_id), row_number() over (
+        partition by source_url, gpu_id, model_id, quant_id, engine, concurrency order by id
+    ) as place
+    from runs order by place, id limit $most
+) order by file, line, id
+"""
+MOST_TRAINING_ROWS = 60_000
+"""Of more rows, the same number of every configuration of every source is learnt from: a source's hundredth
+row of one configuration tells little, and memory and time stay bounded."""
 
 QUARANTINE_SQL = """
 select q.* exclude (ingest_id), i.file, i.origin from quarantine q join ingests i using (ingest_id)
@@ -126,9 +136,12 @@ def evidence_rows(
     )
 
 
-def training_rows(con: duckdb.DuckDBPyConnection) -> list[Row]:
-    """All runs in a stable order (file, line), for fitting and evaluation."""
-    return _rows(con, TRAINING_SQL)
+def training_rows(con: duckdb.DuckDBPyConnection, *, most: int = MOST_TRAINING_ROWS) -> list[Row]:
+    """All runs in a stable order (file, line), for fitting and evaluation.
+
+    Of more than `most`, every source's configurations in turn, in the order of their content hashes.
+    """
+    return _rows(con, TRAINING_SQL, {"most": most})
 
 
 def quarantined(con: duckdb.DuckDBPyConnection, *, limit: int = 1000) -> list[Row]:
