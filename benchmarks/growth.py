@@ -93,8 +93,8 @@ def run(arguments: Sequence[str], home: Path) -> tuple[float, float]:
     )
     _, status, usage = os.wait4(process.pid, 0)
     seconds = time.perf_counter() - started
-    # Rows that say the impossible are kept apart, which ingestion answers with exit code 3.
-    if os.waitstatus_to_exitcode(status) not in {0, 3}:
+    # Rows that say the impossible are kept apart, which ingestion answers with exit code 4.
+    if os.waitstatus_to_exitcode(status) not in {0, 4}:
         raise SystemExit(f"advisor {' '.join(arguments)} failed")
     return seconds, usage.ru_maxrss / _MIB
 
