@@ -16,7 +16,7 @@ from advisor.speed.coefficients import Coefficients, group_path
 from advisor.speed.device import bandwidth_bytes_per_s, issue_bytes_per_s, peak_flop_per_s
 from advisor.speed.figures import speed_figures
 from advisor.speed.intervals import Support, Widths, regime
-from advisor.speed.model import ARTEFACT, Query, first_token_seconds, load_model
+from advisor.speed.model import ARTEFACT, Query, first_token_seconds, load_model, speculation_key
 from advisor.speed.rates import attention_flop_per_s, product_flop_per_s, unpack_ops, vector_bytes_per_s
 from advisor.speed.roofline import (
     DECODE_PARTS,
@@ -386,6 +386,17 @@ def test_linear_attention_was_many_kernels_before_it_was_one():
     assert unfused(setup_of(**MOE, engine="vllm", quant="FP8", gpu="h100"), 2025.9) == 0
     early = timed(decode_parts(setup, 1, 0, year=2025.9), DECODE_PARTS)
     assert early["unfused"] > 0 == timed(decode_parts(setup, 1, 0, year=2026.4), DECODE_PARTS)["unfused"]
+
+
+def test_speculation_gains_by_method_and_kind_of_model():
+    dense, experts = setup_of(), setup_of(**MOE)
+    assert speculation_key("mtp:2", dense, 1) == "mtp/dense/one"
+    assert speculation_key("draft", experts, 4) == "draft/moe/many"
+    gains = replace(MODEL, speculation={"mtp/dense/one": 1.7, "any/dense/one": 1.9, "any/moe/one": 1.2})
+    assert gains.speculation_factor("mtp:3", dense, 1) == 1.7
+    assert gains.speculation_factor("eagle3", dense, 1) == 1.9
+    assert gains.speculation_factor("mtp", experts, 1) == 1.2
+    assert gains.speculation_factor("mtp", experts, 8) == gains.speculation_factor("none", dense, 1) == 1.0
 
 
 def test_rocm_without_its_fast_library_multiplies_slowly_what_goes_through_libraries():

@@ -73,7 +73,7 @@ def _figures(
     prompt_s: float,
 ) -> SpeedFigures:
     launch, support = setup.launch, model.support(setup)
-    gain = model.speculation_factor(launch.spec_decode, launch.concurrency)
+    gain = model.speculation_factor(launch.spec_decode, setup, launch.concurrency)
     split = split_of(setup)
 
     def interval(figure: str, value: float, query: Query) -> Interval:

@@ -85,6 +85,12 @@ def prefill_query_parts(query: Query) -> list[float]:
     )
 
 
+def speculation_key(method: str, setup: Setup, sequences: float) -> str:
+    """Which speculation this is: its method (`mtp:2` is `mtp`), the kind of model, one sequence or many."""
+    kind = "moe" if setup.model.is_moe else "dense"
+    return f"{method.split(':', maxsplit=1)[0]}/{kind}/{'many' if sequences > 1 else 'one'}"
+
+
 @dataclass(frozen=True)
 class SpeedModel:
     """Factors, trees and interval widths of one training run.
@@ -142,13 +148,15 @@ class SpeedModel:
         seconds: Floats = np.asarray(physics) * np.exp(correction)
         return seconds
 
-    def speculation_factor(self, method: str, sequences: float) -> float:
-        """Median decode speed-up of a speculative method; 1 for none."""
+    def speculation_factor(self, method: str, setup: Setup, sequences: float) -> float:
+        """Median decode speed-up of a speculative method on such a model; 1 for none.
+
+        Guesses of a mixture of experts touch other experts each, so that checking them costs more.
+        """
         if method == "none":
             return 1.0
-        crowd = "many" if sequences > 1 else "one"
-        found = self.speculation.get(f"{method}/{crowd}") or self.speculation.get(f"any/{crowd}")
-        return found or 1.0
+        kinds = speculation_key(method, setup, sequences), speculation_key("any", setup, sequences)
+        return next((gain for kind in kinds if (gain := self.speculation.get(kind))), 1.0)
 
     def support(self, setup: Setup) -> Support:
         """How many fitted rows stand behind a setup."""

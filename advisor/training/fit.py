@@ -26,6 +26,7 @@ from advisor.speed.model import (
     decode_query_parts,
     physics_seconds,
     prefill_query_parts,
+    speculation_key,
 )
 from advisor.speed.trees import Forest
 from advisor.training.export import forest_of
@@ -78,6 +79,7 @@ TREES = {"max_iter": 15, "learning_rate": 0.05, "max_leaf_nodes": 6, "min_sample
 SEED = 7
 _CLIP = 0.6
 """Log residuals beyond this are other mistakes (units, mislabelled runs) and pull no further."""
+_MIN_GAINS = 5
 _ROWS_PER_CELL = 0.7
 """What a row counts in the physics fit, against priors in units of one: a reporter's rows share the
 reporter's own error, so hundreds of them still weigh like a few."""
@@ -173,17 +175,32 @@ def _counts(cases: Sequence[Case]) -> dict[str, int]:
 
 
 def _speculation(cases: Sequence[Case], model: SpeedModel) -> dict[str, float]:
-    """Median decode speed-up per method, for one sequence and for many, where at least five rows show it."""
+    """Decode speed-up by method and kind of model (`speculation_key`), where at least five rows show it.
+
+    The weighted median: one reporter's hundred rows are of one text, and texts decide how much is accepted.
+    """
     chosen = [case for case in cases if is_decode(case) and case.speculation != "none"]
     queries = [decode_query(case, model.prefill_factors) for case in chosen]
     plain = model.decode_seconds(queries)
-    gains: dict[str, list[float]] = defaultdict(list)
-    for case, seconds in zip(chosen, plain.tolist(), strict=True):
+    weights = case_weights(chosen, 0.5, 0.25)
+    gains: dict[str, list[tuple[float, float]]] = defaultdict(list)
+    for case, seconds, weight in zip(chosen, plain.tolist(), weights.tolist(), strict=True):
         rate = (case.query.sequences if case.kind == "total" else 1.0) / seconds
-        crowd = "many" if case.query.sequences > 1 else "one"
         for method in (case.speculation, "any"):
-            gains[f"{method}/{crowd}"].append(case.measured / rate)
-    return {key: float(np.median(values)) for key, values in gains.items() if len(values) >= 5}
+            key = speculation_key(method, case.setup, case.query.sequences)
+            gains[key].append((case.measured / rate, weight))
+    return {key: _weighted_median(values) for key, values in gains.items() if len(values) >= _MIN_GAINS}
+
+
+def _weighted_median(values: Sequence[tuple[float, float]]) -> float:
+    """The value at which half of the weight is reached."""
+    ordered = sorted(values)
+    half, reached = sum(weight for _, weight in ordered) / 2, 0.0
+    for value, weight in ordered:
+        reached += weight
+        if reached >= half:
+            return value
+    return ordered[-1][0]
 
 
 def fit_model(cases: Sequence[Case], *, fingerprint: str = "", widths: Widths | None = None) -> SpeedModel:

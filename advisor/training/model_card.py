@@ -54,6 +54,10 @@ def _flowing(text: str) -> str:
     return "\n\n".join(blocks)
 
 
+_KINDS = {"moe": "experts", "dense": "dense"}
+_CROWDS = {"one": "one sequence", "many": "several sequences"}
+
+
 def _founding(run: TrainingRun) -> str:
     notes = list(noted(run))
     if not notes:
@@ -101,7 +105,8 @@ _LIMITS = """## Limits
 - Two reports of one configuration easily differ by a tenth. No model of these rows can do better than that.
 - New devices are devices that were left out, a fifth of them at a time. A new generation may differ more from
   everything before it.
-- Speculative decoding is one factor per method. How many guesses are accepted depends on the text.
+- Speculative decoding is one factor per method and kind of model. How many guesses are accepted depends on
+  the text.
 - Time to first token depends on queues that rows rarely describe.
 - The risk of running out of memory rests on few runs that did run out.
 """
@@ -110,9 +115,9 @@ _LIMITS = """## Limits
 def _model(run: TrainingRun) -> str:
     model = run.model
     gains = ", ".join(
-        f"{method} ×{gain:.2f} ({'several sequences' if crowd == 'many' else 'one sequence'})"
+        f"{method} ×{gain:.2f} ({_KINDS[kind]}, {_CROWDS[crowd]})"
         for key, gain in sorted(model.speculation.items())
-        for method, _, crowd in [key.partition("/")]
+        for method, kind, crowd in [key.split("/")]
     )
     return f"""## What the model is
 

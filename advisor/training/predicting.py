@@ -53,7 +53,7 @@ def predict_cases(model: SpeedModel, cases: Sequence[Case]) -> Floats:
         if kind in {"decode", "total"}:
             rate = 1.0 / model.decode_seconds(queries)
             rate *= [
-                model.speculation_factor(cases[i].speculation, q.sequences)
+                model.speculation_factor(cases[i].speculation, q.setup, q.sequences)
                 for i, q in zip(chosen, queries, strict=True)
             ]
             out[where] = rate * (np.asarray([q.sequences for q in queries]) if kind == "total" else 1.0)
