@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from advisor.cli import ask, learn, look
+from advisor.cli import agents, ask, learn, look
 from knowledge.errors import AdvisorError
 
 # Nothing here uses pydantic's plugins, and looking for them among all installed packages takes a while.
@@ -55,7 +55,7 @@ def _root(
         print(context.get_help())  # noqa: T201 - data on stdout
 
 
-for _module in (ask, look, learn):
+for _module in (ask, look, learn, agents):
     _module.register(app)
 
 

@@ -65,6 +65,11 @@ BESIDE_A_COMMAND = (
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]
 
 
+def texts(names: Iterable[str]) -> dict[str, str]:
+    """What each of the named options means, in one line."""
+    return {name: _TEXT[name][-1] for name in names}
+
+
 def asking(names: Iterable[str]) -> Callable[[Command], Command]:
     """Give a command that takes `**options` the named options, each as text."""
 
