@@ -10,7 +10,7 @@ from typing import Any, Literal
 from pydantic import ConfigDict
 
 from advisor.config import SCHEMA_VERSION, Answer, Interval, LaunchConfig, PredictedFigures
-from knowledge.schema import Flag, Gpu, ModelSpec, Quant, ReleaseNote
+from knowledge.schema import Claim, Flag, Gpu, ModelSpec, Quant, ReleaseNote
 
 
 class Listing(Answer):
@@ -46,10 +46,38 @@ class Flags(Listing):
     flags: list[Flag]
 
 
+class Measured(Answer):
+    """What one change brought where it was measured: pairs of runs on one machine that differ in it alone.
+
+    Ratios are the second setting's figure over the first's. `reverses`: it helps one sequence and harms
+    several, or the other way round.
+    """
+
+    origin: str
+    """`published` pairs, or those of the `store`."""
+    engine: str
+    change: str
+    metric: str
+    pairs: int
+    sources: int
+    median: float
+    low: float
+    high: float
+    one_sequence: float | None
+    several_sequences: float | None
+    reverses: bool
+    source_urls: list[str]
+
+
 class Notes(Listing):
-    """What engine versions claim to have changed."""
+    """What engine versions claim to have changed, and apart from it what was measured."""
 
     notes: list[ReleaseNote]
+    claims: list[Claim]
+    """Claims that were held against measurements; only where something was looked for."""
+    measured: list[Measured]
+    note: str
+    """What was left out or could not be read."""
 
 
 class Observations(Listing):

@@ -12,9 +12,12 @@ from functools import lru_cache
 from advisor.config import Note, Setup
 from advisor.engines import ON_EVERY_LINE, flags_of, newest, render
 from advisor.engines.rules import parse_condition
-from advisor.engines.traits import Fact, setup_facts
+from advisor.engines.traits import Fact, model_traits, setup_facts
+from advisor.engines.versions import parse
 from knowledge.catalog import Catalog
-from knowledge.schema import ReleaseNote
+from knowledge.errors import UsageError
+from knowledge.names.match import normalise
+from knowledge.schema import ModelSpec, ReleaseNote
 
 _BUG_DAYS = 120
 """Reports of defects older than this, seen from the version in use, are taken to be history."""
@@ -84,3 +87,26 @@ def _implied(facts: Mapping[str, Fact]) -> set[str]:
     elif facts["prefix_caching_on"]:
         implied |= {"--enable-prefix-caching"}
     return implied
+
+
+def speaks_of(note: ReleaseNote, model: ModelSpec) -> bool:
+    """Whether a note says something about models like this one, and nothing that such models are not."""
+    facts = model_traits(model)
+    terms = [term for term in parse_condition(note.applies_to) if term.fact in facts]
+    named = normalise(model.name) in normalise(f"{note.models_or_hardware} {note.claim}")
+    return named or (bool(terms) and all(term.holds(facts) is True for term in terms))
+
+
+def is_since(note: ReleaseNote, engine: str | None, since: str, catalog: Catalog) -> bool | None:
+    """Whether a note is of the version `since` or a later one; None where its version cannot be put in order.
+
+    Raises:
+        UsageError: `since` cannot be, or no engine says whose version it is.
+    """
+    if engine is None:
+        raise UsageError(f"--since {since} is a version of no engine", "add --engine, such as --engine vllm")
+    least = parse(engine, since, catalog)
+    try:
+        return parse(engine, note.version, catalog).key >= least.key
+    except UsageError:
+        return None

@@ -5,21 +5,20 @@ It chooses the columns and computes nothing; `advisor.render` explains a configu
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from pydantic import BaseModel
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from advisor import listings
+from advisor.columns import print_table
 from advisor.limit_tables import print_limits
+from advisor.note_tables import print_notes
 from advisor.render import console, print_json
 from advisor.words import short_name
 from knowledge.units import format_mib, format_tokens, format_tps
-
-Cells = Iterable[object]
 
 
 def show(answer: BaseModel, *, as_json: bool) -> None:
@@ -51,33 +50,12 @@ def _figure(value: object) -> str:
     return "–" if value is None else f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
-def _print_table(out: Console, columns: str, rows: Iterable[Cells], *, wide: int = 0) -> None:
-    """Rows under `columns` (a leading `>` aligns right); the column `wide` takes the room that is left."""
-    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
-    for index, name in enumerate(columns.split("|")):
-        table.add_column(
-            name.lstrip(">"),
-            justify="right" if name.startswith(">") else "left",
-            no_wrap=index != wide,
-            overflow="fold",
-            ratio=1 if index == wide else None,
-        )
-    count = 0
-    for row in rows:
-        table.add_row(*(Text("" if cell is None else str(cell)) for cell in row))
-        count += 1
-    if count:
-        out.print(table)
-    else:
-        out.print("nothing matches")
-
-
 def _gpus(out: Console, answer: listings.Gpus) -> None:
     rows = (
         (gpu.name, _number(gpu.memory_gib), _number(gpu.bandwidth_gbps), _number(gpu.fp16_tflops), gpu.arch)
         for gpu in answer.gpus
     )
-    _print_table(out, "device|>GiB|>GB/s|>fp16 TFLOPS|architecture", rows)
+    print_table(out, "device|>GiB|>GB/s|>fp16 TFLOPS|architecture", rows)
 
 
 def _models(out: Console, answer: listings.Models) -> None:
@@ -91,28 +69,19 @@ def _models(out: Console, answer: listings.Models) -> None:
         )
         for model in answer.models
     )
-    _print_table(out, "model|>B|>active|>context|released", rows)
+    print_table(out, "model|>B|>active|>context|released", rows)
 
 
 def _quants(out: Console, answer: listings.Quants) -> None:
     rows = (
         (quant.name, f"{quant.bpw:.2f}", quant.family, " ".join(quant.engines)) for quant in answer.quants
     )
-    _print_table(out, "format|>bits|family|engines", rows, wide=3)
+    print_table(out, "format|>bits|family|engines", rows, wide=3)
 
 
 def _flags(out: Console, answer: listings.Flags) -> None:
     rows = ((flag.engine, flag.flag, flag.since_version, flag.effect) for flag in answer.flags)
-    _print_table(out, "engine|flag|since|effect", rows, wide=3)
-
-
-def _notes(out: Console, answer: listings.Notes) -> None:
-    for note in answer.notes:
-        out.print(Text(f"{note.engine} {note.version} {note.released_on}".strip(), style="bold"))
-        out.print(Text(f"  {note.claim}"))
-        out.print(Text(f"  {note.evidence_url}", style="dim"), soft_wrap=True)
-    if not answer.notes:
-        out.print("nothing matches")
+    print_table(out, "engine|flag|since|effect", rows, wide=3)
 
 
 def _observations(out: Console, answer: listings.Observations) -> None:
@@ -206,7 +175,7 @@ def _trained(out: Console, answer: listings.Trained) -> None:
         (item.part, f"new {item.left_out}", *_score(item.score), _share(item.baseline_mdape))
         for item in answer.headline
     )
-    _print_table(out, "figure|on a|>figures|>error|>within 25 %|>inside|>simple rule", rows, wide=1)
+    print_table(out, "figure|on a|>figures|>error|>within 25 %|>inside|>simple rule", rows, wide=1)
     if answer.learnt:
         out.print(f"\n{_learnt(answer.learnt)}", soft_wrap=True)
     for file in answer.files:
@@ -244,7 +213,7 @@ def _evaluated(out: Console, answer: listings.Evaluated) -> None:
         if (score := getattr(metrics, figure)).n
     )
     out.print("")
-    _print_table(out, "of|figure|>figures|>error|>within 25 %|>in interval", rows)
+    print_table(out, "of|figure|>figures|>error|>within 25 %|>in interval", rows)
     oom = answer.metrics.oom
     if oom.n:
         out.print(
@@ -279,7 +248,7 @@ _PRINTERS: dict[type[BaseModel], Callable[[Console, Any], None]] = {
     listings.Models: _models,
     listings.Quants: _quants,
     listings.Flags: _flags,
-    listings.Notes: _notes,
+    listings.Notes: print_notes,
     listings.Observations: _observations,
     listings.Ingested: _ingested,
     listings.Health: _health,

@@ -16,6 +16,8 @@ from pydantic import ValidationError
 from knowledge.errors import AdvisorError
 from knowledge.paths import FACTS
 from knowledge.schema import (
+    Claim,
+    Effect,
     EngineFlag,
     EngineVersion,
     Flag,
@@ -103,6 +105,16 @@ class Catalog:
     def release_notes(self) -> tuple[ReleaseNote, ...]:
         """Release notes, oldest first per engine."""
         return read_facts(self.folder / "release_notes.csv", ReleaseNote)
+
+    @cached_property
+    def effects(self) -> tuple[Effect, ...]:
+        """Published pairs of runs that differ in one thing."""
+        return read_facts(self.folder / "effects.csv", Effect)
+
+    @cached_property
+    def claims(self) -> tuple[Claim, ...]:
+        """Claims of releases, held against what was measured."""
+        return read_facts(self.folder / "claims.csv", Claim)
 
     @cached_property
     def rules(self) -> tuple[Rule, ...]:

@@ -306,6 +306,46 @@ class ReleaseNote(Record):
     evidence_url: str
 
 
+class Effect(Record):
+    """A published pair of runs on one machine that differ in one thing, and what that changed."""
+
+    source_url: str
+    observed_on: str = ""
+    engine: str = ""
+    engine_version_a: str = ""
+    engine_version_b: str = ""
+    model: str = ""
+    quant: str = ""
+    gpu: str = ""
+    gpu_count: str = ""
+    depth: str = ""
+    prompt_tokens: str = ""
+    concurrency: str = ""
+    """As the source words them: some pairs are over several."""
+    factor: str
+    """What kind of thing differs: flag, version, engine, backend, power …"""
+    setting_a: str = ""
+    setting_b: str = ""
+    metric: str
+    value_a: Positive | None = None
+    value_b: Positive | None = None
+    ratio_b_over_a: Positive
+    notes: str = ""
+
+
+class Claim(Record):
+    """What a release claimed to have gained, held against the pairs that were found for it."""
+
+    engine: str
+    version: str
+    claim_short: str
+    claimed_ratio: str = ""
+    measured_ratios: str = ""
+    n_pairs: Number = 0
+    verdict: Literal["confirmed", "weaker", "contradicted", "unmeasured"]
+    source_url: tuple[str, ...]
+
+
 class Rule(Record):
     """If (model, GPU, engine, version, configuration) then set, require, forbid or warn.
 

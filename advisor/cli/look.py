@@ -71,12 +71,28 @@ def notes(
     version: Annotated[
         str | None, typer.Option("--engine-version", metavar="VERSION", help="Of this version only.")
     ] = None,
+    since: Annotated[
+        str | None, typer.Option("--since", metavar="VERSION", help="Of this version and later ones.")
+    ] = None,
+    area: Annotated[
+        str | None, typer.Option("--area", metavar="AREA", help="cache, memory, decode, prefill, bug …")
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option("--model", "-m", metavar="NAME", help="What speaks of such models.")
+    ] = None,
+    flag: Annotated[str | None, typer.Option("--flag", metavar="FLAG", help="What names this flag.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """List what engine versions claim to have changed in speed and memory."""
+    """List what engine versions claim to have changed, and what was measured of it.
+
+    Example: advisor notes "prefix caching" --engine vllm --since 0.14
+    """
     from advisor import service, tables  # noqa: PLC0415 - `--help` must not load them
 
-    tables.show(service.notes(text, engine=engine, version=version), as_json=as_json)
+    found = service.notes(
+        text, engine=engine, version=version, since=since, area=area, model=model, flag=flag
+    )
+    tables.show(found, as_json=as_json)
 
 
 def flags(text: Words = None, engine: Engine = None, as_json: AsJson = False) -> None:

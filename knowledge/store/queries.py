@@ -50,6 +50,21 @@ MOST_TRAINING_ROWS = 60_000
 """Of more rows, the same number of every configuration of every source is learnt from: a source's hundredth
 row of one configuration tells little, and memory and time stay bounded."""
 
+PAIRED = (
+    "engine_version", "backend", "spec_decode", "kv_type_k", "flash_attn", "ubatch", "batch", "n_cpu_moe",
+    "power_limit_w",
+)  # fmt: skip
+"""Columns in which two runs may be the only thing that differs."""
+_ALIKE = (
+    "source_url", "observed_on", "gpu_id", "gpu_count", "model_id", "model_raw", "quant_id", "quant",
+    "weights_gib", "engine", "engine_version", "backend", "kv_type_k", "kv_type_v", "flash_attn", "ubatch",
+    "batch", "depth", "prompt_tokens", "gen_tokens", "concurrency", "ngl", "n_cpu_moe", "tp", "pp",
+    "spec_decode", "offload", "power_limit_w", "ctx_limit", "vram_gib",
+)  # fmt: skip
+_SPOKEN_BY_FLAGS = ("spec_decode", "kv_type_k", "flash_attn")
+"""What the flags of a run say too, so that they differ with it."""
+_RATES = ("decode_tps", "decode_tps_total", "prefill_tps", "ttft_ms")
+
 QUARANTINE_SQL = """
 select q.* exclude (ingest_id), i.file, i.origin from quarantine q join ingests i using (ingest_id)
 order by i.file, q.line limit $limit
@@ -142,6 +157,30 @@ def training_rows(con: duckdb.DuckDBPyConnection, *, most: int = MOST_TRAINING_R
     Of more than `most`, every source's configurations in turn, in the order of their content hashes.
     """
     return _rows(con, TRAINING_SQL, {"most": most})
+
+
+def pairs(con: duckdb.DuckDBPyConnection, column: str) -> list[Row]:
+    """Runs of one source that differ in `column` alone (one of `PAIRED`), each pair once.
+
+    `setting_a` and `setting_b`, then for every rate `…_ratio`, the second run's over the first's, where both
+    state it.
+    """
+    if column not in PAIRED:
+        raise ValueError(f"runs are not paired by {column}")
+    beside = {"kv_type_k": ("kv_type_v",), "engine_version": ("observed_on",)}.get(column, ())
+    same = [name for name in _ALIKE if name != column and name not in beside]
+    alike = " and ".join(f"a.{name} is not distinct from b.{name}" for name in same)
+    ratios = ", ".join(f"b.{name} / a.{name} as {name}_ratio" for name in _RATES)
+    sql = f"""
+    select a.engine, a.source_url, a.gpu_id, a.model_id, a.quant_id, a.concurrency, a.depth,
+        cast(a.{column} as varchar) as setting_a, cast(b.{column} as varchar) as setting_b, {ratios}
+    from runs a join runs b on {alike} and a.{column} < b.{column}
+        and regexp_replace(coalesce(a.notes, ''), $id, '') = regexp_replace(coalesce(b.notes, ''), $id, '')
+        and (coalesce(a.flags, '') = coalesce(b.flags, '') or $speaks)
+    where a.outcome = 'ok' and b.outcome = 'ok'
+    order by a.engine, setting_a, setting_b, a.id, b.id
+    """
+    return _rows(con, sql, {"id": r"\bid [a-z0-9]{12,}[^;]*", "speaks": column in _SPOKEN_BY_FLAGS})
 
 
 def quarantined(con: duckdb.DuckDBPyConnection, *, limit: int = 1000) -> list[Row]:
