@@ -18,7 +18,7 @@ from advisor.listings import CardLimit, ContextLimit, SplitLimit, UserLimit
 from advisor.options import engines_for
 from advisor.rank import MIN_TPS
 from advisor.receipts import NO_RECEIPTS, Receipts
-from advisor.setups import setup_for
+from advisor.setups import setup_for, with_room_for
 from knowledge.catalog import Catalog
 from knowledge.errors import UnsupportedError, UsageError
 from knowledge.schema import Gpu
@@ -30,7 +30,13 @@ _MOST_TOKENS = 1 << 22
 """Where the search for a context ends if the model states no maximum."""
 MOST_USERS = 1024
 """Where the search for users ends: the servers' own default limit on large cards."""
-_KV_TYPES = {"llama.cpp": ("f16", "q8_0", "q5_1", "q4_0"), "vllm": ("f16", "fp8")}
+_KV_TYPES = {
+    "llama.cpp": ("f16", "q8_0", "q5_1", "q4_0"),
+    "ollama": ("f16", "q8_0", "q4_0"),
+    "mlx": ("f16", "q8_0", "q4_0"),
+    "vllm": ("f16", "fp8"),
+    "sglang": ("f16", "fp8"),
+}
 _HOST_SHARE = 0.9
 """Share of the RAM that a model may take; the rest is the system's."""
 _OFFLOAD_UBATCH = 2048
@@ -224,12 +230,7 @@ class Limits:
 
     def _for_users(self, setup: Setup, users: int) -> Setup:
         """The setup with slots for so many users, as `recommend` launches them."""
-        asked = self.request
-        if setup.launch.engine != "llama.cpp":
-            return setup.with_launch(concurrency=users, max_num_seqs=max(users, asked.max_num_seqs or 0))
-        slots = max(users, asked.parallel or 0)
-        unified = asked.kv_unified if asked.kv_unified is not None else (slots > 1 or None)
-        return setup.with_launch(concurrency=users, parallel=slots, kv_unified=unified)
+        return with_room_for(setup, users, self.request)
 
     def _on_other_cards(self) -> Iterable[Setup]:
         """The base on every discrete card of the catalog that runs its engine."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from advisor.config import Request
-from advisor.engines import ENGINES, engine_named
+from advisor.engines import PROPOSED, engine_named
 from advisor.engines.repos import repo_of
 from advisor.engines.traits import compute_capability
 from knowledge.catalog import Catalog
@@ -30,6 +30,7 @@ _GGUF_DYNAMIC = (
     "UD-Q2_K_XL",
 )
 """Dynamic recipes lose less per bit from 3 bits down; they exist where somebody has published them."""
+_MLX = ("MLX-8bit", "MLX-6bit", "MLX-5bit", "MLX-4bit", "MLX-3bit")
 _VLLM = ("BF16", "FP8", "AWQ-INT4", "GPTQ-INT4", "NVFP4")
 _VLLM_MIN_SM = {"BF16": 80, "FP8": 80, "AWQ-INT4": 75, "GPTQ-INT4": 75, "NVFP4": 100, "MXFP4": 80}
 """Weight-only Marlin kernels run FP8 from Ampere on (rule R01); NVFP4 is worth it with FP4 units only."""
@@ -39,13 +40,21 @@ _VLLM_GFX = ("gfx90a", "gfx942", "gfx950", "gfx1100", "gfx1101", "gfx1200", "gfx
 """AMD targets that vLLM builds for: https://docs.vllm.ai/en/latest/getting_started/installation/gpu.html"""
 _VLLM_LEAST_SM = 75
 _FP8_KV_MIN_SM = 80
-_ONLY = {
+_SERVER = ("tensor_parallel", "gpu_memory_utilization", "max_num_seqs", "max_num_batched_tokens")
+_TAKES = {
     "llama.cpp": ("parallel", "kv_unified", "flash_attn", "ubatch", "ngl", "n_cpu_moe"),
-    "vllm": ("tensor_parallel", "gpu_memory_utilization", "max_num_seqs", "max_num_batched_tokens"),
+    "vllm": _SERVER,
+    "sglang": _SERVER,
+    "ollama": ("parallel", "flash_attn"),
+    "lmstudio": ("parallel",),
+    "mlx": (),
 }
-"""Options of the request that one engine has and the other lacks."""
-_READS = {"gguf": "llama.cpp", "safetensors": "vllm"}
-"""The engine for each kind of file."""
+"""Options of the request that an engine has and some other lacks."""
+_READS = {
+    "gguf": ("llama.cpp", "ollama", "lmstudio"),
+    "safetensors": ("vllm", "sglang", "mlx"),
+}
+"""The engines for each kind of file."""
 _GENERIC_FAMILY = "generic"
 
 
@@ -75,34 +84,44 @@ def engines_for(gpu: Gpu, request: Request, kind: str | None = None) -> tuple[st
         UnsupportedError: an unknown engine, or one without an option that was asked for.
         UsageError: options of different engines together, or a version without its engine.
     """
-    asked = {engine: [name for name in names if _given(request, name)] for engine, names in _ONLY.items()}
+    given = [name for names in (_TAKES["llama.cpp"], _SERVER) for name in names if _given(request, name)]
     if request.engine is not None:
         engine = engine_named(request.engine)
-        if engine == "vllm" and gpu.memory_each_gib:
-            raise UnsupportedError(f"vLLM splits evenly, and {gpu.name} differ", "use --engine llama.cpp")
-        foreign = [name for other, names in asked.items() if other != engine for name in names]
+        _check_device(engine, gpu)
+        foreign = [name for name in given if name not in _TAKES[engine]]
         if foreign:
             raise UnsupportedError(f"{engine} has no {_option(foreign[0])}", "leave it out")
-        if kind is not None and engine != _READS[kind]:
-            raise UnsupportedError(f"{engine} is not launched from {kind} files here", f"use {_READS[kind]}")
+        if kind is not None and engine not in _READS[kind]:
+            raise UnsupportedError(
+                f"{engine} is not launched from {kind} files here", f"use {_READS[kind][0]}"
+            )
         return (engine,)
     if request.engine_version is not None:
-        raise UsageError("--engine-version needs --engine", f"add --engine {ENGINES[0]}")
-    if all(asked.values()):
-        pair = " and ".join(_option(names[0]) for names in asked.values())
-        raise UsageError(f"{pair} belong to different engines", "leave one out")
-    wanted = [engine for engine in ENGINES if not any(asked[other] for other in ENGINES if other != engine)]
+        raise UsageError("--engine-version needs --engine", f"add --engine {PROPOSED[0]}")
+    wanted = [engine for engine in PROPOSED if all(name in _TAKES[engine] for name in given)]
+    if not wanted:
+        one, other = given[0], next(name for name in given if (name in _SERVER) != (given[0] in _SERVER))
+        raise UsageError(f"{_option(one)} and {_option(other)} belong to different engines", "leave one out")
     if not _runs_vllm(gpu) or gpu.memory_each_gib:  # it splits evenly
         wanted = [engine for engine in wanted if engine != "vllm"]
     if kind is not None:
-        wanted = [engine for engine in wanted if engine == _READS[kind]]
+        wanted = [engine for engine in wanted if engine in _READS[kind]]
         if not wanted:
             raise UnsupportedError(
-                f"{kind} files are for {_READS[kind]}, which {gpu.name} or an option rules out",
+                f"{kind} files are for {_READS[kind][0]}, which {gpu.name} or an option rules out",
                 "name other files, or leave the option out",
             )
     many = request.concurrency > 1 or request.goal == "throughput"
     return tuple(sorted(wanted, key=lambda engine: (engine == "vllm") != many))
+
+
+def _check_device(engine: str, gpu: Gpu) -> None:
+    """Refuse an engine that does not run on the device, or not on cards that differ."""
+    if gpu.memory_each_gib and engine not in {"llama.cpp", "ollama"}:
+        name = {"vllm": "vLLM", "sglang": "SGLang"}.get(engine, engine)
+        raise UnsupportedError(f"{name} splits evenly, and {gpu.name} differ", "use --engine llama.cpp")
+    if engine == "mlx" and gpu.vendor != "Apple":
+        raise UnsupportedError(f"MLX runs on Apple silicon, not on {gpu.name}", "use --engine llama.cpp")
 
 
 def _runs_vllm(gpu: Gpu) -> bool:
@@ -144,11 +163,13 @@ def _width(quant: Quant) -> float:
 def _listed(engine: str, model: ModelSpec, gpu: Gpu, catalog: Catalog) -> Sequence[str]:
     # Natively 4-bit experts are stored as they are in every format: one entry says it all.
     native = model.architecture in NATIVE_MXFP4
-    if engine == "llama.cpp":
+    if engine in _READS["gguf"]:
         if native:
             return ("MXFP4",)
         published = repo_of(model, catalog.quants["UD-Q4_K_XL"], "gguf", catalog=catalog)
-        return _GGUF_DYNAMIC if published else _GGUF
+        return _GGUF_DYNAMIC if published and engine == "llama.cpp" else _GGUF
+    if engine == "mlx":
+        return _MLX
     sm = compute_capability(gpu)
     names = ("MXFP4",) if native else _VLLM
     if sm is None:
@@ -161,7 +182,9 @@ def kv_pairs_for(engine: str, gpu: Gpu, request: Request) -> tuple[tuple[str, st
     if request.kv_type_k is not None or request.kv_type_v is not None:
         key = request.kv_type_k or request.kv_type_v or "f16"
         return ((key, request.kv_type_v or key),)
-    if engine == "llama.cpp":
+    if engine == "lmstudio":  # its command has no flag for it
+        return (("f16", "f16"),)
+    if engine in {"llama.cpp", "ollama", "mlx"}:
         if request.flash_attn is False:  # a quantized V cache needs flash attention (rule R20)
             return (("f16", "f16"),)
         return (("f16", "f16"), ("q8_0", "q8_0"), ("q4_0", "q4_0"))

@@ -17,7 +17,7 @@ from advisor.memory.llamacpp import least_mib
 from advisor.memory.placement import memory_of_devices
 from advisor.options import check_options, engines_for, formats_for, is_last_resort, kv_pairs_for
 from advisor.receipts import NO_RECEIPTS, Receipts
-from advisor.setups import setup_for
+from advisor.setups import setup_for, with_room_for
 from knowledge.catalog import Catalog
 from knowledge.errors import UnknownNameError, UnsupportedError, UsageError
 from knowledge.names.rig import device
@@ -174,11 +174,7 @@ class _Search:
         """The configuration before its open choices, with room for the asked users and no more."""
         asked = self.request
         setup = setup_for(asked, engine, model, quant, self.gpu, self.catalog, self.files, self.receipts)
-        if engine == "llama.cpp":
-            parallel = asked.parallel or asked.concurrency
-            unified = asked.kv_unified if asked.kv_unified is not None else (parallel > 1 or None)
-            return setup.with_launch(parallel=parallel, kv_unified=unified)
-        return setup.with_launch(max_num_seqs=asked.max_num_seqs or asked.concurrency)
+        return with_room_for(setup, asked.concurrency, asked)
 
     def _obstacle(self, setup: Setup) -> str:
         """Why the setup cannot be recommended; empty when it can."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Unpack
 from advisor.answer import answer
 from advisor.asking import Asked, Options, check_context, own_format, settled_quant, understand
 from advisor.config import Caution, Check, Prediction, Recommendation, Setup
+from advisor.engines import ENGINES
 from advisor.estimate import predict_setup, predict_setups
 from advisor.listings import Limited
 from advisor.options import check_options, engines_for
@@ -141,7 +142,7 @@ def exact_setup(asked: Asked, catalog: Catalog) -> Setup:
     model = asked.model
     engine = next((engine for engine in engines if engine in quant.engines), None)
     if engine is None or model is None:
-        readers = [name for name in quant.engines if name in ("llama.cpp", "vllm")]
+        readers = [name for name in quant.engines if name in ENGINES]
         hint = f"use --engine {readers[0]}" if readers else "write another --quant"
         raise UnsupportedError(f"{' and '.join(engines)} on {gpu.name} cannot run {quant.name}", hint)
     return setup_for(asked.request, engine, model, quant, gpu, catalog, asked.files, own_receipts())

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from advisor.calibration import calibrated
 from advisor.config import Host, LaunchConfig, Request, Setup
 from advisor.engines import apply, vllm
-from advisor.memory.paged import sequences
+from advisor.memory.llamacpp import FAMILY
+from advisor.memory.paged import PAGED, sequences
 from advisor.memory.state import layer_states
 from advisor.receipts import NO_RECEIPTS, Receipts
 from knowledge.catalog import Catalog
@@ -38,7 +39,7 @@ def usual_backend(engine: str, gpu: Gpu) -> str:
     vendor = gpu.vendor.lower()
     if vendor in {"nvidia", "apple"}:
         return "cuda" if vendor == "nvidia" else "metal"
-    if engine != "vllm":
+    if engine not in PAGED:
         return "vulkan"
     return "rocm" if vendor == "amd" else "sycl"
 
@@ -64,8 +65,8 @@ def setup_for(
     Raises:
         UsageError: a stated file size that cannot be this model in this format.
     """
-    paged = engine == "vllm"
-    own = files if files and files.are(quant, "safetensors" if paged else "gguf") else None
+    paged = engine in PAGED
+    own = files if files and files.are(quant, "safetensors" if paged or engine == "mlx" else "gguf") else None
     if files and own is None and files.path and not files.catalogued:
         model = model.model_copy(update={"hf_id": files.path})  # what vLLM quantizes while loading
     ubatch = request.ubatch or DEFAULT_UBATCH
@@ -99,7 +100,7 @@ def setup_for(
         max_num_seqs=request.max_num_seqs,
         max_num_batched_tokens=request.max_num_batched_tokens,
         # with speculation, hybrids corrupt cached prefixes (rule R45)
-        prefix_caching=False if paged and request.spec != "none" else None,
+        prefix_caching=False if engine == "vllm" and request.spec != "none" else None,
         path=own.path if own else None,
         repo=own.repo if own else None,
         mmproj_gib=(own.projector or own.weights.vision) / BYTES_PER_GIB or None if own else None,
@@ -112,6 +113,17 @@ def setup_for(
     setup = Setup(launch, model, quant, weights, gpu, host)
     whole = _with_caching(_with_sequences(setup), catalog) if engine == "vllm" else setup
     return calibrated(whole, receipts, catalog)
+
+
+def with_room_for(setup: Setup, users: int, request: Request) -> Setup:
+    """`setup` with slots for so many users at once, or for as many as were asked for."""
+    engine, slots = setup.launch.engine, max(users, request.parallel or 0)
+    if engine == "llama.cpp":
+        unified = request.kv_unified if request.kv_unified is not None else (slots > 1 or None)
+        return setup.with_launch(concurrency=users, parallel=slots, kv_unified=unified)
+    if engine in FAMILY:
+        return setup.with_launch(concurrency=users, parallel=slots)
+    return setup.with_launch(concurrency=users, max_num_seqs=max(users, request.max_num_seqs or 0))
 
 
 def _with_sequences(setup: Setup) -> Setup:
@@ -154,7 +166,7 @@ def options_of(launch: LaunchConfig) -> dict[str, str | int | float | None]:
         "parallel": launch.parallel,
         "kv_unified": None if launch.kv_unified is None else "on" if launch.kv_unified else "off",
         "flash_attn": None if launch.flash_attn else "off",
-        "ubatch": launch.ubatch if launch.engine != "vllm" and launch.ubatch != DEFAULT_UBATCH else None,
+        "ubatch": launch.ubatch if launch.engine not in PAGED and launch.ubatch != DEFAULT_UBATCH else None,
         "ngl": None if launch.n_gpu_layers is None else str(launch.n_gpu_layers),
         "n_cpu_moe": launch.n_cpu_moe or None,
         "tensor_parallel": launch.tensor_parallel if launch.tensor_parallel > 1 else None,

@@ -9,7 +9,7 @@ import shlex
 from collections.abc import Callable
 
 from advisor.config import Setup
-from advisor.engines import llamacpp, ollama, sglang, vllm
+from advisor.engines import llamacpp, lmstudio, mlx, ollama, sglang, vllm
 from advisor.engines.rules import RuleOutcome, apply
 from advisor.engines.versions import newest
 from knowledge.catalog import Catalog
@@ -18,11 +18,17 @@ from knowledge.errors import UnsupportedError
 _Render = Callable[[Setup, RuleOutcome, Catalog | None], tuple[str, dict[str, str]]]
 _RENDERERS: dict[str, _Render] = {
     "llama.cpp": llamacpp.render, "vllm": vllm.render, "sglang": sglang.render, "ollama": ollama.render,
+    "lmstudio": lmstudio.render, "mlx": mlx.render,
 }  # fmt: skip
-_SPELLINGS = {"llamacpp": "llama.cpp", "llama-cpp": "llama.cpp", "llama-server": "llama.cpp"}
+_SPELLINGS = {
+    "llamacpp": "llama.cpp", "llama-cpp": "llama.cpp", "llama-server": "llama.cpp", "lm studio": "lmstudio",
+    "lm-studio": "lmstudio", "lms": "lmstudio", "mlx-lm": "mlx", "mlx_lm": "mlx",
+}  # fmt: skip
 
-ENGINES = ("llama.cpp", "vllm")
-"""Engines that are proposed and predicted for; the others' commands are only checked."""
+PROPOSED = ("llama.cpp", "vllm")
+"""Engines that are proposed where none is asked for."""
+ENGINES = (*PROPOSED, "sglang", "ollama", "lmstudio", "mlx")
+"""Engines that are predicted for."""
 ON_EVERY_LINE = frozenset({
     "--ctx-size", "--n-gpu-layers", "--flash-attn", "--model", "--hf-repo", "--port", "--parallel",
     "--max-model-len", "--gpu-memory-utilization", "--max-num-seqs",
@@ -67,4 +73,7 @@ def flags_of(engine: str, command: str) -> set[str]:
     return {long.get(word, word) for word in shlex.split(command) if word.startswith("-")}
 
 
-__all__ = ["ENGINES", "ON_EVERY_LINE", "RuleOutcome", "apply", "engine_named", "flags_of", "newest", "render"]
+__all__ = [
+    "ENGINES", "ON_EVERY_LINE", "PROPOSED", "RuleOutcome", "apply", "engine_named", "flags_of", "newest",
+    "render",
+]  # fmt: skip

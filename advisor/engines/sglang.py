@@ -8,15 +8,13 @@ from __future__ import annotations
 from advisor.config import LaunchConfig, Setup
 from advisor.engines.command_line import CommandLine
 from advisor.engines.rules import RuleOutcome
-from advisor.engines.versions import Version, parse
+from advisor.engines.versions import newest_without_calendar, parse
 from advisor.engines.vllm import source_of
 from advisor.memory.paged import kv_name, ways_of
 from knowledge.catalog import Catalog
 from knowledge.errors import UnsupportedError
 
 _KV_DTYPES = {"f16": None, "bf16": None, "fp8": "fp8_e4m3", "nvfp4": "nvfp4"}
-_NEWER_THAN_ALL = (9999,)
-"""The facts keep no calendar of SGLang: without a version, every flag that is not gone exists."""
 
 
 def render(setup: Setup, _rules: RuleOutcome, catalog: Catalog | None = None) -> tuple[str, dict[str, str]]:
@@ -27,7 +25,7 @@ def render(setup: Setup, _rules: RuleOutcome, catalog: Catalog | None = None) ->
     """
     launch = setup.launch
     text = launch.engine_version
-    version = parse("sglang", text, catalog) if text else Version("sglang", "newest", _NEWER_THAN_ALL)
+    version = parse("sglang", text, catalog) if text else newest_without_calendar("sglang")
     source, online = source_of(setup, catalog)
     program = ["python", "-m", "sglang.launch_server", "--model-path", source]
     line = CommandLine(program, version, catalog=catalog)

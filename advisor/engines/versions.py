@@ -84,6 +84,14 @@ def parse(engine: str, text: str, catalog: Catalog | None = None) -> Version:
     )
 
 
+_NEWER_THAN_ALL = (9999,)
+
+
+def newest_without_calendar(engine: str) -> Version:
+    """The newest version of an engine without a calendar in the facts: it has every flag that is not gone."""
+    return Version(engine, "newest", _NEWER_THAN_ALL)
+
+
 def resolve(engine: str, text: str | None, catalog: Catalog | None = None) -> Version | None:
     """The version a configuration means: what it names, else the newest known; None if none is known."""
     return newest(engine, catalog) if text is None else parse(engine, text, catalog)

@@ -1,0 +1,108 @@
+"""Engines that are predicted for when they are asked for: SGLang, Ollama, LM Studio, MLX."""
+
+import pytest
+
+from advisor import limits, predict, recommend
+from advisor.engines import ENGINES, PROPOSED
+from knowledge.errors import UnsupportedError
+
+GOLDEN = [
+    (
+        {"engine": "sglang", "quant": "FP8", "gpu": "4090", "concurrency": 4, "max_num_seqs": 4},
+        (
+            "python -m sglang.launch_server --model-path Qwen/Qwen3.5-9B --quantization fp8 "
+            "--context-length 32000 --max-running-requests 4"
+        ),
+        {},
+    ),
+    (
+        {"engine": "ollama", "quant": "Q4_K_M", "gpu": "3060", "parallel": 2, "kv_type": "q8_0"},
+        "ollama run qwen3.5-9b:q4_k_m",
+        {
+            "OLLAMA_CONTEXT_LENGTH": "32000",
+            "OLLAMA_KV_CACHE_TYPE": "q8_0",
+            "OLLAMA_FLASH_ATTENTION": "1",
+            "OLLAMA_NUM_PARALLEL": "2",
+        },
+    ),
+    (
+        {"engine": "lm studio", "quant": "Q4_K_M", "gpu": "3060", "parallel": 2},
+        "lms load qwen3.5-9b --context-length 32000 --gpu max --parallel 2",
+        {},
+    ),
+    (
+        {"engine": "mlx-lm", "quant": "MLX-4bit", "gpu": "m4 max", "kv_type": "q8_0", "concurrency": 3},
+        "mlx_lm.server --model ./Qwen3.5-9B-MLX-4bit --kv-bits 8 --decode-concurrency 3",
+        {},
+    ),
+    (
+        {"engine": "mlx", "quant": "BF16", "gpu": "m4 max"},
+        "mlx_lm.server --model Qwen/Qwen3.5-9B",
+        {},
+    ),
+]
+
+
+@pytest.fixture(autouse=True)
+def home(shipped_home, monkeypatch):
+    monkeypatch.setenv("ADVISOR_HOME", str(shipped_home))
+
+
+@pytest.mark.parametrize(("asked", "command", "environment"), GOLDEN, ids=lambda value: str(value)[:30])
+def test_each_has_its_own_command_and_figures(asked, command, environment):
+    found = predict(model="qwen3.5-9b", ctx="32k", **asked)
+    assert (found.command, found.env) == (command, environment)
+    figures = found.prediction
+    assert figures.fits
+    assert figures.decode_tps.low < figures.decode_tps.value < figures.decode_tps.high
+    assert figures.memory.total_mib < figures.memory.available_mib
+    assert found.config.engine in ENGINES
+
+
+@pytest.mark.parametrize(
+    ("asked", "says"),
+    [
+        ({"engine": "mlx", "quant": "MLX-4bit", "gpu": "4090"}, "Apple silicon"),
+        ({"engine": "mlx", "quant": "Q4_K_M", "gpu": "m4 max"}, "cannot run Q4_K_M"),
+        ({"engine": "mlx", "quant": "MLX-4bit", "gpu": "m4 max", "ngl": 20}, "mlx has no --ngl"),
+        ({"engine": "mlx", "quant": "MLX-4bit", "gpu": "m4 max", "kv_type": "fp8"}, "KV cache"),
+        (
+            {"engine": "lmstudio", "quant": "Q4_K_M", "gpu": "4090", "kv_type": "q8_0"},
+            "no flag for cache types",
+        ),
+        ({"engine": "lmstudio", "quant": "Q4_K_M", "gpu": "4090", "ngl": 20}, "lmstudio has no --ngl"),
+        ({"engine": "ollama", "quant": "FP8", "gpu": "4090"}, "cannot run FP8"),
+        ({"engine": "ollama", "quant": "Q4_K_M", "gpu": "4090", "max_num_seqs": 4}, "ollama has no"),
+        ({"engine": "sglang", "quant": "FP8", "gpu": "4090", "ubatch": 256}, "sglang has no --ubatch"),
+        ({"engine": "sglang", "quant": "FP8", "gpu": "4090+3090"}, "SGLang splits evenly"),
+        ({"engine": "sglang", "quant": "FP8", "gpu": "4090", "spec": "mtp"}, "speculation by SGLang"),
+        ({"engine": "tabby", "quant": "FP8", "gpu": "4090"}, "use one of: llama.cpp, vllm, sglang"),
+    ],
+)
+def test_what_an_engine_cannot_is_one_line(asked, says):
+    with pytest.raises(UnsupportedError) as refused:
+        predict(model="qwen3.5-9b", ctx="32k", **asked)
+    assert says in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("engine", "gpu"), [("sglang", "4090"), ("ollama", "4090"), ("lmstudio", "4090"), ("mlx", "m4 max")]
+)
+def test_they_are_ranked_when_asked_for(engine, gpu):
+    found = recommend(model="qwen3.5-9b", gpu=gpu, ctx="32k", engine=engine).recommendations
+    assert found
+    assert {item.config.engine for item in found} == {engine}
+
+
+def test_nobody_is_offered_what_was_not_asked_for():
+    found = recommend(model="qwen3.5-9b", gpu="4090", ctx="32k", top=30).recommendations
+    assert {item.config.engine for item in found} <= set(PROPOSED)
+
+
+@pytest.mark.parametrize("engine", ["ollama", "lmstudio", "llama.cpp"])
+def test_users_have_slots_of_their_own(engine):
+    """More users need more cache, with every engine that has slots."""
+    found = limits(model="qwen3.5-9b", gpu="4090", quant="Q4_K_M", ctx="32k", engine=engine).users[0]
+    assert found.config.parallel == found.users == found.config.concurrency
+    assert str(found.users) in f"{found.command} {found.env}"
+    assert found.users < 40
