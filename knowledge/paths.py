@@ -56,6 +56,11 @@ def home_dir() -> Path:
     return Path(os.environ.get("XDG_DATA_HOME") or home / ".local" / "share") / "advisor"
 
 
+def own_facts_dir() -> Path:
+    """Release notes and flags that the user has added."""
+    return home_dir() / "facts"
+
+
 def store_path() -> Path:
     """The DuckDB file that holds the shipped observations and the user's own."""
     return home_dir() / "store.duckdb"
