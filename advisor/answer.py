@@ -11,6 +11,7 @@ from dataclasses import replace
 from advisor.calibration import own_warning, own_words
 from advisor.config import Caution, PredictedFigures, Prediction, Setup
 from advisor.engines import apply, render
+from advisor.engines.reasons import reasons
 from advisor.explain import why
 from advisor.notes import notes_for
 from knowledge.catalog import Catalog
@@ -42,6 +43,7 @@ def answer(setup: Setup, figures: PredictedFigures, catalog: Catalog, label: str
         notes=notes_for(setup, catalog, command=command),
         warnings=[*cautions(setup, figures, label), *rules.warnings],
         why=" ".join(filter(None, (why(setup, figures), own_words(setup)))),
+        flags=reasons(setup, command, env, rules, catalog),
     )
 
 

@@ -278,6 +278,15 @@ class Caution(Answer):
     evidence_url: str | None
 
 
+class FlagReason(Answer):
+    """Why a flag, or a variable of the environment, stands on a launch command."""
+
+    flag: str
+    reason: str
+    evidence_url: str | None = None
+    """Of the rule that asks for it, where one does."""
+
+
 class Prediction(Answer):
     """The answer for one exact configuration: `advisor predict --json`."""
 
@@ -290,6 +299,8 @@ class Prediction(Answer):
     notes: list[Note] = Field(default_factory=list)
     warnings: list[Caution] = Field(default_factory=list)
     why: str = ""
+    flags: list[FlagReason] = Field(default_factory=list)
+    """In the command's order."""
 
 
 class UnknownFlag(Answer):

@@ -6,9 +6,11 @@ It owns the words; every number in them is the accounting's or the prediction's,
 from __future__ import annotations
 
 from advisor.calibration import accounted
-from advisor.config import PredictedFigures, Setup
+from advisor.config import PredictedFigures, Prediction, Setup
+from advisor.quality import quality_of, retained
 from advisor.speed.roofline import DECODE_PARTS, decode_parts
 from advisor.speed.work import work_of
+from knowledge.catalog import Catalog
 from knowledge.kv_types import KV_TYPES, normalise_kv_type
 from knowledge.units import BYTES_PER_GIB, format_mib, format_tokens, format_tps
 
@@ -32,6 +34,36 @@ def why(setup: Setup, figures: PredictedFigures) -> str:
     return " ".join(
         part for part in (_speed(setup, figures), _context(setup, figures), _cache(setup)) if part
     )
+
+
+def instead(first: Prediction, second: Prediction, catalog: Catalog) -> str:
+    """What the second choice would cost or bring, figure by figure: its own, and the first's."""
+    pairs = (
+        ("decode at the full context", first.prediction.decode_tps_full_context,
+         second.prediction.decode_tps_full_context),
+        ("all together", first.prediction.decode_tps_total, second.prediction.decode_tps_total),
+        ("prefill", first.prediction.prefill_tps, second.prediction.prefill_tps),
+    )  # fmt: skip
+    said = [
+        f"{name} {format_tps(other.value)} instead of {format_tps(one.value)} tok/s"
+        f" ({other.value / one.value - 1:+.0%})"
+        for name, one, other in pairs
+        if one is not None and other is not None and (name != "all together" or first.config.concurrency > 1)
+    ]
+    took, takes = first.prediction.memory.total_mib, second.prediction.memory.total_mib
+    said.append(f"memory {format_mib(takes)} instead of {format_mib(took)}")
+    scores = [_score(item, catalog) for item in (first, second)]
+    if all(score is not None for score in scores):
+        said.append(f"quality {scores[1]:.3g} instead of {scores[0]:.3g} points")
+    return "; ".join(said) + "."
+
+
+def _score(item: Prediction, catalog: Catalog) -> float | None:
+    """Points of quality left with the format and the cache; None for a model outside the catalog."""
+    model, quant = catalog.models.get(item.config.model), catalog.quants.get(item.config.quant)
+    if model is None or quant is None:
+        return None
+    return quality_of(model, catalog).points * retained(model, quant, item.config)
 
 
 def _limit(setup: Setup, depth: int) -> str:

@@ -19,6 +19,7 @@ from rich.text import Text
 
 from advisor.asking import flag_of
 from advisor.config import Evidence, Interval, PredictedFigures, Prediction, Recommendation
+from advisor.explain import instead
 from advisor.setups import options_of
 from advisor.words import (
     BASIS,
@@ -34,6 +35,7 @@ from advisor.words import (
     short_name,
     tokens_text,
 )
+from knowledge.catalog import default_catalog
 from knowledge.units import MIB_PER_GIB, format_mib, format_tokens, format_tps
 
 _ABOUT_THE_HOST = ("vram_used", "ram", "ram_bandwidth")
@@ -81,8 +83,8 @@ def nothing_fits(found: Recommendation) -> tuple[str, str]:
     return f"nothing fits {where}{nearest}", "try a smaller --ctx or --model, or --ram to use host memory"
 
 
-def print_recommendation(found: Recommendation) -> None:
-    """The ranked table, then the first configuration in full."""
+def print_recommendation(found: Recommendation, *, explain: bool = False) -> None:
+    """The ranked table, then the first configuration in full; `explain` adds what the second would change."""
     out = console()
     request, best = found.request, found.recommendations[0]
     many = best.config.concurrency > 1
@@ -117,14 +119,23 @@ def print_recommendation(found: Recommendation) -> None:
         table.add_row(*cells)
     out.print(table)
     out.print("\n[bold]The first of them[/]\n")
-    print_prediction(best)
+    print_prediction(best, explain=explain)
     if len(found.recommendations) > 1:
+        second = found.recommendations[1]
+        if explain:
+            out.print("The second choice", style="bold")
+            text = f"{short_name(second.config.model)} {launch_text(second.config)}: "
+            text += instead(best, second, default_catalog())
+            out.print(Padding(Text(text), (0, 0, 1, 2), expand=False))
         out.print("The others in full:", style="dim")
-        verbatim(out, f"  {predict_command(found.recommendations[1], request)}")
+        verbatim(out, f"  {predict_command(second, request)}")
 
 
-def print_prediction(item: Prediction) -> None:
-    """One configuration in full: command, figures, memory, why, measured runs, warnings, release notes."""
+def print_prediction(item: Prediction, *, explain: bool = False) -> None:
+    """One configuration in full: command, figures, memory, why, measured runs, warnings, release notes.
+
+    `explain` adds the reason for every flag of the command.
+    """
     out = console()
     config, figures = item.config, item.prediction
     out.print(f"[bold]{short_name(config.model)}[/] {launch_text(config)}, on {cards_text(config)}\n")
@@ -135,6 +146,11 @@ def print_prediction(item: Prediction) -> None:
     print_memory(out, figures)
     out.print("Why", style="bold")
     out.print(Padding(Text(item.why), (0, 0, 1, 2), expand=False))
+    if explain:
+        out.print("The command, flag by flag", style="bold")
+        for flag in item.flags:
+            bullet(out, f"{flag.flag}: {flag.reason}", flag.evidence_url)
+        out.print()
     _print_evidence(out, item.evidence, item.prediction.decode_tps)
     for title, lines in (
         ("Warnings", [(f"{w.text} [{w.rule}]", w.evidence_url) for w in item.warnings if w.rule != "store"]),

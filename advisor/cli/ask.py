@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from advisor.cli.options import BESIDE_A_COMMAND, EXACT, RANKING, AsJson, asking
+from advisor.cli.options import BESIDE_A_COMMAND, EXACT, RANKING, AsJson, Explain, asking
 from knowledge.errors import NothingFitsError
 
 
@@ -20,7 +20,7 @@ def register(app: typer.Typer) -> None:
 
 
 @asking([*EXACT[:4], *RANKING, *EXACT[4:]])
-def recommend(*, as_json: AsJson = False, **options: Any) -> None:
+def recommend(*, as_json: AsJson = False, explain: Explain = False, **options: Any) -> None:
     """Rank launch configurations: what to run, with which command, how fast, how safe.
 
     Without --model the whole catalog is ranked: what is worth running on this card at this context.
@@ -34,13 +34,13 @@ def recommend(*, as_json: AsJson = False, **options: Any) -> None:
     if as_json:
         render.print_json(found)
     elif found.recommendations:
-        render.print_recommendation(found)
+        render.print_recommendation(found, explain=explain)
     if not found.recommendations:
         raise NothingFitsError(*render.nothing_fits(found))
 
 
 @asking(EXACT)
-def predict(*, as_json: AsJson = False, **options: Any) -> None:
+def predict(*, as_json: AsJson = False, explain: Explain = False, **options: Any) -> None:
     """Predict one exact configuration: what is left out takes the engine's own default.
 
     Example: advisor predict --model qwen3.5-9b --quant Q4_K_M --gpu 3060 --ctx 64k
@@ -52,7 +52,7 @@ def predict(*, as_json: AsJson = False, **options: Any) -> None:
     if as_json:
         render.print_json(prediction)
     else:
-        render.print_prediction(prediction)
+        render.print_prediction(prediction, explain=explain)
 
 
 @asking([*EXACT[:4], "max_oom", "min_tps", *EXACT[4:]])

@@ -63,6 +63,9 @@ BESIDE_A_COMMAND = (
 """What `check` is told beside a command that says the rest."""
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]
+Explain = Annotated[
+    bool, typer.Option("--explain", help="Say why each flag is there, and the second choice.")
+]
 
 
 def texts(names: Iterable[str]) -> dict[str, str]:
