@@ -257,6 +257,8 @@ class EngineFlag(Record):
     aliases: tuple[str, ...] = ()
     off: tuple[str, ...] = ()
     """Spellings that switch it off."""
+    off_of: str = ""
+    """The flag that this one switches off, where it has versions of its own."""
     takes: Literal["0", "1", "2", "?", "+"]
     """Values: none, one, two, at most one, one or more."""
     env: str = ""

@@ -1,16 +1,18 @@
 """Launch commands read back: the shell around them, each engine's grammar, the inverse of rendering."""
 
+import os
 import shlex
 from contextlib import suppress
 
 import pytest
-from hypothesis import assume, given, reject
+from hypothesis import HealthCheck, assume, given, reject, settings
 from hypothesis import strategies as st
 
 from advisor.config import LaunchConfig, Setup
-from advisor.engines import render
+from advisor.engines import apply, render
 from advisor.engines.parsing import parse_command
 from advisor.engines.parsing.shell_words import simple_commands
+from advisor.engines.reasons import reasons
 from advisor.engines.versions import newest, parse
 from advisor.launched import launched
 from advisor.setups import usual_backend
@@ -220,11 +222,19 @@ def test_unknown_flags_are_reported_with_the_nearest(text, flag, nearest):
         (f"llama-server -m {QWEN} --draft-max 8", "b11318"),
         ("vllm serve a/b --max-num-active-seqs 4", "0.20.0"),
         ("vllm serve a/b --num-scheduler-steps 4", "0.33.0"),
+        ("vllm serve a/b --disable-prefix-caching", "0.32.0"),
     ],
 )
 def test_a_flag_that_the_version_lacks_is_reported(text, version):
     (unknown,) = parse_command(text, version).unknown
     assert version in unknown.reason
+
+
+@pytest.mark.parametrize("flag", ["--disable-prefix-caching", "--no-enable-prefix-caching"])
+def test_both_off_forms_of_vllm_switch_off(flag):
+    parsed = parse_command(f"vllm serve a/b {flag}", "0.33.0")
+    assert parsed.unknown == ()
+    assert parsed.settings["prefix_caching"] is False
 
 
 def test_vllm_reads_arguments_as_argparse_does():
@@ -293,6 +303,13 @@ def test_devices_are_those_that_the_command_uses():
 # parse(render(config)) = config, for configurations whose settings the command states
 
 
+def versions_of(engine):
+    """Every version that the facts speak of."""
+    flags = [flag for flag in CATALOG.engine_flags if flag.engine == engine]
+    named = {row.version for row in CATALOG.engine_versions if row.engine == engine}
+    return named | {text for flag in flags for text in (flag.missing_in, flag.gone_in) if text}
+
+
 MODELS = sorted(CATALOG.models)
 GGUF = ("Q4_K_M", "UD-Q4_K_XL", "Q8_0", "IQ4_XS", "Q2_K")
 CARDS = ("RTX 3090", "RTX 4090", "RTX 5090", "RX 7900 XTX")
@@ -300,6 +317,9 @@ LLAMACPP_VERSIONS = st.none() | st.integers(5500, 11318).map(lambda build: f"b{b
 VLLM_VERSIONS = st.none() | st.sampled_from(
     [row.version for row in CATALOG.engine_versions if row.engine == "vllm"]
 )
+
+
+SGLANG_VERSIONS = st.none() | st.sampled_from(sorted(versions_of("sglang")))
 
 
 def setup_of(model, quant, gpu, **launch):
@@ -324,11 +344,11 @@ def read_back(setup):
 
 
 @st.composite
-def llamacpp_setups(draw):
+def llamacpp_setups(draw, versions=LLAMACPP_VERSIONS):
     model = draw(st.sampled_from(MODELS))
     spec = CATALOG.models[model]
     quant = "MXFP4" if spec.architecture in NATIVE_MXFP4 else draw(st.sampled_from(GGUF))
-    version = draw(LLAMACPP_VERSIONS)
+    version = draw(versions)
     build = (parse("llama.cpp", version) if version else newest("llama.cpp")).key[0]
     parallel = draw(st.none() | st.integers(1, 8))
     unified = [None, False] if parallel is None else [None] if parallel == 1 or build < 6200 else [None, True]
@@ -352,7 +372,7 @@ def llamacpp_setups(draw):
 
 
 @st.composite
-def paged_setups(draw, engine):
+def paged_setups(draw, engine, versions):
     model = draw(st.sampled_from(MODELS))
     spec = CATALOG.models[model]
     native = spec.architecture in NATIVE_MXFP4
@@ -363,7 +383,7 @@ def paged_setups(draw, engine):
     vllm = engine == "vllm"
     return setup_of(
         model, quant, draw(st.sampled_from(CARDS)), engine=engine,
-        engine_version=draw(VLLM_VERSIONS) if vllm else draw(st.sampled_from([None, "0.5.2", "0.5.23"])),
+        engine_version=draw(versions),
         ctx=draw(st.integers(2048, 200_000)), concurrency=draw(st.integers(1, 8)),
         kv_type_k=kind, kv_type_v=kind, tensor_parallel=tensor, gpu_count=tensor * stages,
         gpu_memory_utilization=draw(st.sampled_from([0.5, 0.85, 0.9, 0.95])),
@@ -388,13 +408,63 @@ def ollama_setups(draw):
     )  # fmt: skip
 
 
-@given(st.one_of(llamacpp_setups(), paged_setups("vllm"), paged_setups("sglang"), ollama_setups()))
+ANY_SETUP = st.one_of(
+    llamacpp_setups(),
+    paged_setups("vllm", VLLM_VERSIONS),
+    paged_setups("sglang", SGLANG_VERSIONS),
+    ollama_setups(),
+)
+EXAMPLES = int(os.environ.get("ADVISOR_EXAMPLES", "5"))
+"""Configurations for every version of every engine; .ci/run asks for a thousand."""
+VERSIONS = [
+    (engine, version)
+    for engine in ("llama.cpp", "vllm", "sglang")
+    for version in sorted(versions_of(engine), key=lambda text: parse(engine, text).key)
+]
+
+
+@given(ANY_SETUP)
 def test_a_rendered_command_means_the_configuration_it_was_made_from(setup):
     try:
         back = read_back(setup)
     except UnsupportedError:
         reject()  # this version cannot express it: there is no command to read back
     assert back == setup.launch
+
+
+@given(ANY_SETUP)
+def test_every_flag_of_a_command_has_its_reason(setup):
+    rules = apply(setup)
+    try:
+        command, env = render(setup, rules)
+    except UnsupportedError:
+        reject()
+    given_reasons = reasons(setup, command, env, rules)
+    flags = [word for word in shlex.split(command) if word.startswith("-") and word != "-m"]
+    named = [one.flag for one in given_reasons if one.flag != "-m"]
+    assert named == [*env, *(flag for flag in flags if not flag[1:2].isdigit())]
+    assert all(one.reason for one in given_reasons)
+
+
+@pytest.mark.parametrize(("engine", "version"), VERSIONS)
+def test_every_version_gets_only_flags_that_it_has(engine, version):
+    only = st.just(version)
+    setups = llamacpp_setups(only) if engine == "llama.cpp" else paged_setups(engine, only)
+    rendered = 0
+
+    @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.filter_too_much])
+    @given(setups)
+    def holds(setup):
+        nonlocal rendered
+        try:
+            back = read_back(setup)
+        except UnsupportedError:
+            return
+        rendered += 1
+        assert back == setup.launch
+
+    holds()
+    assert rendered or EXAMPLES < 100
 
 
 @pytest.mark.parametrize("model", MODELS)

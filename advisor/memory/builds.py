@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 
+from knowledge.catalog import default_catalog
 from knowledge.errors import UsageError
 
 _ANCHORS = (
@@ -82,9 +83,22 @@ def build_date(version: str) -> dt.date:
         return _interpolated(int(match[match.lastindex or 0]))
     if _STABLE.match(text):  # semantic versions began in September 2026
         return dt.date(2026, 9, 23)
+    if text in _named():
+        return _named()[text]
     raise UsageError(
         f"cannot tell how old llama.cpp {version!r} is", "write a build or a month: --engine-version b9300"
     )
+
+
+@lru_cache(maxsize=1)
+def _named() -> dict[str, dt.date]:
+    """The other names that versions go by in the facts, commits and pull requests among them."""
+    rows = default_catalog().engine_versions
+    return {
+        row.version.lower(): dt.date.fromisoformat(row.released_on)
+        for row in rows
+        if row.engine == "llama.cpp" and row.build is not None
+    }
 
 
 def _interpolated(build: int) -> dt.date:

@@ -117,7 +117,7 @@ def _variable_hint(text: str) -> str:
 def check_versions(found: Arguments, table: Table, version: Version, catalog: Catalog) -> None:
     """Add the options that this version lacks to the unknown ones."""
     for option in found.options:
-        flag = table.by_spelling[option.name][0]
+        flag = table.dated.get(option.spelled) or table.by_spelling[option.name][0]
         if flag.missing_in and version.key <= parse(flag.engine, flag.missing_in, catalog).key:
             reason = f"{version.engine} {version.text} does not have it yet"
         elif flag.gone_in and version.key >= parse(flag.engine, flag.gone_in, catalog).key:

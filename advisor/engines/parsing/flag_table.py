@@ -21,6 +21,8 @@ class Table:
     by_spelling: Mapping[str, tuple[EngineFlag, bool]]
     """Spelling → the flag, and whether this is its on form."""
     by_env: Mapping[str, EngineFlag]
+    dated: Mapping[str, EngineFlag]
+    """Spelling → the row that says which versions have it."""
 
     def __contains__(self, spelling: str) -> bool:
         return spelling in self.by_spelling
@@ -33,12 +35,15 @@ class Table:
 @lru_cache(maxsize=16)
 def table_of(engine: str, catalog: Catalog) -> Table:
     """The engine's spellings, from the facts."""
+    flags = {flag.flag: flag for flag in catalog.engine_flags if flag.engine == engine}
     by_spelling: dict[str, tuple[EngineFlag, bool]] = {}
     by_env: dict[str, EngineFlag] = {}
-    for flag in catalog.engine_flags:
-        if flag.engine == engine:
-            by_spelling.update(dict.fromkeys(flag.off, (flag, False)))
-            by_spelling.update(dict.fromkeys((flag.flag, *flag.aliases), (flag, True)))
-            if flag.env:
-                by_env[flag.env] = flag
-    return Table(by_spelling, by_env)
+    dated: dict[str, EngineFlag] = {}
+    for flag in flags.values():
+        means, on = (flags[flag.off_of], False) if flag.off_of else (flag, True)
+        by_spelling.update(dict.fromkeys((flag.flag, *flag.aliases), (means, on)))
+        by_spelling.update(dict.fromkeys(flag.off, (means, not on)))
+        dated.update(dict.fromkeys((flag.flag, *flag.aliases, *flag.off), flag))
+        if flag.env:
+            by_env[flag.env] = flag
+    return Table(by_spelling, by_env, dated)
