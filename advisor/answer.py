@@ -11,6 +11,7 @@ from dataclasses import replace
 from advisor.calibration import own_warning, own_words
 from advisor.config import Caution, PredictedFigures, Prediction, Setup
 from advisor.engines import apply, render
+from advisor.engines.other_forms import other_forms
 from advisor.engines.reasons import reasons
 from advisor.explain import why
 from advisor.notes import notes_for
@@ -44,6 +45,7 @@ def answer(setup: Setup, figures: PredictedFigures, catalog: Catalog, label: str
         warnings=[*cautions(setup, figures, label), *rules.warnings],
         why=" ".join(filter(None, (why(setup, figures), own_words(setup)))),
         flags=reasons(setup, command, env, rules, catalog),
+        other_forms=other_forms(_own_files(setup, label), command, catalog),
     )
 
 

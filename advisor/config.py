@@ -287,6 +287,13 @@ class FlagReason(Answer):
     """Of the rule that asks for it, where one does."""
 
 
+class OtherForm(Answer):
+    """The same configuration in other words: a run that measures it, a container, a Modelfile."""
+
+    name: str
+    text: str
+
+
 class Prediction(Answer):
     """The answer for one exact configuration: `advisor predict --json`."""
 
@@ -301,6 +308,7 @@ class Prediction(Answer):
     why: str = ""
     flags: list[FlagReason] = Field(default_factory=list)
     """In the command's order."""
+    other_forms: list[OtherForm] = Field(default_factory=list)
 
 
 class UnknownFlag(Answer):

@@ -151,6 +151,9 @@ def print_prediction(item: Prediction, *, explain: bool = False) -> None:
         for flag in item.flags:
             bullet(out, f"{flag.flag}: {flag.reason}", flag.evidence_url)
         out.print()
+        for form in item.other_forms:
+            out.print(form.name[0].upper() + form.name[1:], style="bold")
+            verbatim(out, "".join(f"  {line}\n" for line in form.text.splitlines()))
     _print_evidence(out, item.evidence, item.prediction.decode_tps)
     for title, lines in (
         ("Warnings", [(f"{w.text} [{w.rule}]", w.evidence_url) for w in item.warnings if w.rule != "store"]),

@@ -37,14 +37,13 @@ def main(folder: Path) -> None:
     version = newest("vllm").text
     if not (folder / f"vllm-{version}").exists():
         unpack(source_of("vllm", version), folder / f"vllm-{version}", inside="vllm")
-    server = folder / f"llama-server-{LLAMA_CPP_PYTHON}"
-    if not server.exists():
+    programs = folder / f"llama.cpp-{LLAMA_CPP_PYTHON}"
+    if not programs.exists():
         with tempfile.TemporaryDirectory(dir=folder) as place:
             source = Path(place, "source")
             unpack(source_of("llama-cpp-python", LLAMA_CPP_PYTHON), source, inside="vendor/llama.cpp")
-            built = build(source, Path(place, "build"))
-            built.replace(server)  # whole or not at all
-    print(f"llama-server of llama-cpp-python {LLAMA_CPP_PYTHON}, arguments of vLLM {version}: {folder}")
+            build(source, Path(place, "build")).replace(programs)  # whole or not at all
+    print(f"llama.cpp of llama-cpp-python {LLAMA_CPP_PYTHON}, arguments of vLLM {version}: {folder}")
 
 
 def source_of(project: str, version: str) -> bytes:
@@ -88,10 +87,11 @@ def unpack(archive: bytes, into: Path, *, inside: str) -> None:
 
 
 def build(source: Path, into: Path) -> Path:
-    """A `llama-server` for this machine's processor."""
+    """A folder with `llama-server` and `llama-bench` for this machine's processor."""
+    targets = ("llama-server", "llama-bench")
     subprocess.run(["cmake", "-G", "Ninja", "-S", source, "-B", into, *_BUILD], check=True, stdout=sys.stderr)
-    subprocess.run(["cmake", "--build", into, "--target", "llama-server"], check=True, stdout=sys.stderr)
-    return into / "bin" / "llama-server"
+    subprocess.run(["cmake", "--build", into, "--target", *targets], check=True, stdout=sys.stderr)
+    return into / "bin"
 
 
 if __name__ == "__main__":

@@ -48,6 +48,14 @@ def home(shipped_home, monkeypatch):
     monkeypatch.setenv("ADVISOR_HOME", str(shipped_home))
 
 
+def test_ollamas_tag_is_made_from_a_modelfile():
+    found = predict(model="qwen3.5-9b", ctx="32k", engine="ollama", quant="Q4_K_M", gpu="3060")
+    (form,) = found.other_forms
+    assert (form.name, form.text) == (
+        "Modelfile", "FROM hf.co/unsloth/Qwen3.5-9B-GGUF:Q4_K_M\nPARAMETER num_ctx 32000",
+    )  # fmt: skip
+
+
 @pytest.mark.parametrize(("asked", "command", "environment"), GOLDEN, ids=lambda value: str(value)[:30])
 def test_each_has_its_own_command_and_figures(asked, command, environment):
     found = predict(model="qwen3.5-9b", ctx="32k", **asked)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from advisor.config import LaunchConfig, Setup
 from advisor.engines import apply, render
+from advisor.engines.other_forms import other_forms
 from advisor.engines.parsing import parse_command
 from advisor.engines.parsing.shell_words import simple_commands
 from advisor.engines.reasons import reasons
@@ -430,6 +431,34 @@ def test_a_rendered_command_means_the_configuration_it_was_made_from(setup):
     except UnsupportedError:
         reject()  # this version cannot express it: there is no command to read back
     assert back == setup.launch
+
+
+@given(paged_setups("vllm", VLLM_VERSIONS))
+def test_a_container_means_the_same_as_the_command(setup):
+    try:
+        command, _ = render(setup)
+    except UnsupportedError:
+        reject()
+    for form in other_forms(setup, command):
+        inside, outside = parse_command(form.text), parse_command(command, setup.launch.engine_version)
+        assert (inside.settings, inside.model) == (outside.settings, outside.model)
+        assert inside.version == (setup.launch.engine_version or newest("vllm").text)
+
+
+@given(llamacpp_setups())
+def test_a_measuring_run_is_of_the_build_that_was_read_and_of_no_other(setup):
+    try:
+        command, _ = render(setup)
+    except UnsupportedError:
+        reject()
+    forms = other_forms(setup, command)
+    assert bool(forms) == (setup.launch.engine_version in {None, newest("llama.cpp").text})
+    for form in forms:
+        words = shlex.split(form.text)
+        assert words[0] == "llama-bench"
+        assert words[words.index("-ngl") + 1] == shlex.split(command)[shlex.split(command).index("-ngl") + 1]
+        *_, deepest = words[words.index("-d") + 1].split(",")
+        assert int(deepest) < setup.launch.ctx
 
 
 @given(ANY_SETUP)

@@ -62,12 +62,13 @@ START_S = 120
 @pytest.fixture(scope="module")
 def commands(shipped_home):
     """Every distinct command that is recommended, by engine."""
-    found = {engine: set() for engine in BOTH}
+    found = {engine: set() for engine in (*BOTH, "bench")}
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ADVISOR_HOME", str(shipped_home))
         for asked in ASKED:
             for best in recommend(**asked, top=20).recommendations:
                 found[best.config.engine].add(best.command)
+                found["bench"].update(form.text for form in best.other_forms if form.name == "measure it")
     return {engine: sorted(lines) for engine, lines in found.items()}
 
 
@@ -110,10 +111,14 @@ def test_the_facts_know_the_options_of_vllm_and_no_others():
 
 
 @pytest.fixture(scope="module")
-def server():
-    found = list(Path(FOLDER).glob("llama-server-*"))
-    assert len(found) == 1
-    return str(found[0])
+def programs():
+    (found,) = Path(FOLDER).glob("llama.cpp-*")
+    return found
+
+
+@pytest.fixture(scope="module")
+def server(programs):
+    return str(programs / "llama-server")
 
 
 @pytest.fixture(scope="module")
@@ -157,12 +162,12 @@ def tiny_gguf(tmp_path_factory):
 
 
 def flags_of(command):
-    """The command's words without what names its weights and its port."""
+    """The command's words without what names its weights, its port, and how much a benchmark runs."""
     words = shlex.split(command)
-    assert words[0] == "llama-server"
+    assert words[0] in {"llama-server", "llama-bench"}
     kept, rest = [], iter(words[1:])
     for word in rest:
-        if word in {"-hf", "-m", "--mmproj", "--port"}:
+        if word in {"-hf", "-m", "--mmproj", "--port", "-p", "-n", "-d"}:
             next(rest)
         else:
             kept.append(word)
@@ -203,6 +208,32 @@ def test_llamacpp_starts_with_every_recommended_set_of_flags(commands, server, t
         log = tmp_path / f"{number}.log"
         if not healthy(server, flags, tiny_gguf, log):
             failed[shlex.join(flags)] = log.read_text(errors="replace")[-600:]
+    assert failed == {}
+
+
+def test_llama_bench_runs_with_every_set_of_flags(commands, programs, tiny_gguf):
+    """On the tiny model, at depths that take no time."""
+    sets = sorted({flags_of(command) for command in commands["bench"]})
+    assert len(sets) > 10
+    failed = {}
+    for flags in sets:
+        words = [
+            programs / "llama-bench",
+            "-m",
+            tiny_gguf,
+            *flags,
+            "-p",
+            "8",
+            "-n",
+            "2",
+            "-d",
+            "0,16",
+            "-r",
+            "1",
+        ]
+        done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=START_S)
+        if done.returncode != 0 or "tg2 @ d16" not in done.stdout:
+            failed[shlex.join(flags)] = (done.stdout + done.stderr)[-400:]
     assert failed == {}
 
 
