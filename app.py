@@ -147,6 +147,7 @@ def show(item: Prediction) -> None:
     config, figures = item.config, item.prediction
     st.subheader(title(config))
     st.code(command_text(item), language="bash", wrap_lines=True)
+    show_forms(item)
     if not figures.fits:
         st.error(
             f"This does not fit: the risk of running out of memory is {risk_text(figures.oom_probability)}."
@@ -174,6 +175,17 @@ def show(item: Prediction) -> None:
         with st.expander(f"{len(item.notes)} release notes touch this configuration"):
             for note in item.notes:
                 st.markdown(f"- {note.engine} {note.version}: {note.claim} ([source]({note.evidence_url}))")
+
+
+def show_forms(item: Prediction) -> None:
+    """Why each flag stands on the command, and what else the configuration can be written as."""
+    with st.expander("The command, flag by flag"):
+        for flag in item.flags:
+            link = f" ([source]({flag.evidence_url}))" if flag.evidence_url else ""
+            st.markdown(f"- `{flag.flag}`: {flag.reason}{link}")
+        for form in item.other_forms:
+            st.markdown(f"**{form.name[0].upper()}{form.name[1:]}**")
+            st.code(form.text, language=None, wrap_lines=True)
 
 
 def show_memory(memory: Memory, probability: float) -> None:

@@ -46,6 +46,8 @@ def test_an_exact_configuration_is_shown_in_full(opened):
     assert "llama-server" in page.code[0].value
     assert "-c 65536" in page.code[0].value
     assert "risk of running out" in texts(page.markdown)
+    assert "- `-ngl`: every layer on the GPU" in texts(page.markdown)
+    assert page.code[1].value.startswith("llama-bench ")
     sources = page.dataframe[0].value["source"]
     assert len(sources) > 0
     assert page.subheader[0].value == "Qwen3.5-9B Q4_K_M · llama.cpp · KV f16 on RTX 3090"
