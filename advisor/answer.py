@@ -35,7 +35,8 @@ def answer(setup: Setup, figures: PredictedFigures, catalog: Catalog, label: str
     if rules.forbidden:
         first = rules.forbidden[0]
         raise UnsupportedError(f"this does not run ({first.rule}): {first.text}", f"see {first.evidence_url}")
-    command, env = render(_own_files(setup, label), rules, catalog)
+    named = _own_files(setup, label)
+    command, env = render(named, rules, catalog)
     return Prediction(
         config=setup.launch,
         command=command,
@@ -45,7 +46,7 @@ def answer(setup: Setup, figures: PredictedFigures, catalog: Catalog, label: str
         warnings=[*cautions(setup, figures, label), *rules.warnings],
         why=" ".join(filter(None, (why(setup, figures), own_words(setup)))),
         flags=reasons(setup, command, env, rules, catalog),
-        other_forms=other_forms(_own_files(setup, label), command, catalog),
+        other_forms=other_forms(named, command, catalog),
     )
 
 

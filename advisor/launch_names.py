@@ -13,6 +13,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 from advisor.engines.parsing import Reading
+from advisor.memory.paged import PAGED
 from advisor.naming import model_asked, quant_asked
 from knowledge.catalog import Catalog
 from knowledge.errors import UnknownNameError, UsageError
@@ -26,7 +27,6 @@ from knowledge.weights import NATIVE_MXFP4, best_weight_bytes
 if TYPE_CHECKING:
     from knowledge.real_model import RealModel
 
-_PAGED = ("vllm", "sglang")
 _PARENTS = 3
 """Folders above a file that may carry the model's name (a Hub cache has two between)."""
 _PROJECTOR_GIB = 0.87
@@ -109,16 +109,16 @@ def _format(reading: Reading, match: ModelMatch, options: Mapping[str, Any], cat
     if options.get("quant"):
         return resolve_quant(str(options["quant"]), catalog)
     published = _published(reading.model or "", catalog) if not options.get("model") else None
-    if published is not None and reading.engine in _PAGED:
+    if published is not None and reading.engine in PAGED:
         return resolve_quant(published, catalog)
     if match.quant_text:
         return resolve_quant(match.quant_text, catalog)
     native = match.model.architecture in NATIVE_MXFP4
-    if native and (reading.quant_is_default or reading.engine in _PAGED):
+    if native and (reading.quant_is_default or reading.engine in PAGED):
         return resolve_quant("MXFP4", catalog)
     if reading.quant is not None:
         return resolve_quant(reading.quant, catalog)
-    if reading.engine in _PAGED:
+    if reading.engine in PAGED:
         return resolve_quant("BF16", catalog)
     raise UsageError(
         f"the file {reading.model!r} does not say its format", "name it with --quant, such as Q4_K_M"
@@ -147,7 +147,7 @@ def draft_gib(name: str, engine: str, catalog: Catalog) -> tuple[float | None, s
     else:
         try:
             match = resolve_model(name, catalog)
-            quant = resolve_quant(match.quant_text or ("BF16" if engine in _PAGED else "Q4_K_M"), catalog)
+            quant = resolve_quant(match.quant_text or ("BF16" if engine in PAGED else "Q4_K_M"), catalog)
         except UnknownNameError:
             return None, f"the draft model {name} is not known: its memory is not counted"
         size = best_weight_bytes(match.model, quant, catalog).total_gib

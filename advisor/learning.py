@@ -73,7 +73,7 @@ def ingest(
             taken = [take(path, kind, keep=True) for path, kind in facts]
     else:
         taken = [take(path, kind, keep=False) for path, kind in facts]
-    misfits = [reject for one in taken for reject in one.rejects or ()]
+    misfits = [reject for one in taken for reject in one.rejects]
     return Ingested(
         read=report.read + sum(one.read for one in taken),
         added=report.added + sum(one.added for one in taken),

@@ -6,9 +6,9 @@ It owns the two files in the user's folder. What notes and flags do, the rooms t
 from __future__ import annotations
 
 import csv
-import os
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+import io
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,6 +18,7 @@ from knowledge.errors import AdvisorError, StoreError, UsageError
 from knowledge.ingest.report import Reject
 from knowledge.paths import own_facts_dir
 from knowledge.schema import Flag, Record, ReleaseNote
+from knowledge.swapped import write_whole
 
 _ADDRESS = ("http://", "https://", "file:")
 
@@ -47,7 +48,7 @@ class Taken:
     read: int = 0
     added: int = 0
     duplicates: int = 0
-    rejects: list[Reject] | None = None
+    rejects: list[Reject] = field(default_factory=list)
 
 
 def kind_of(path: Path | str) -> Kind | None:
@@ -74,15 +75,15 @@ def take(path: Path | str, kind: Kind, *, keep: bool) -> Taken:
     """
     file, catalog = Path(path), default_catalog()
     _check_columns(file, kind)
-    taken = Taken(rejects=[])
+    taken = Taken()
+    engines = {note.engine for note in catalog.release_notes} | {flag.engine for flag in catalog.flags}
     known = {_key(kind, row): row for row in _own(kind)}
     shipped = {_key(kind, row): row for row in _shipped(kind, catalog)}
-    for line, row in checked_facts(file, kind.record):
+    for line, read in checked_facts(file, kind.record):
         taken.read += 1
-        misfit = row if isinstance(row, Misfit) else _misfit(row, catalog)
-        if misfit is not None or isinstance(row, Misfit):
-            column, reason = (misfit.column, misfit.reason) if misfit else ("", "")
-            taken.rejects = [*(taken.rejects or []), Reject(file.name, line, column or None, reason, "")]
+        row = read if isinstance(read, Misfit) else _misfit(read, engines) or read
+        if isinstance(row, Misfit):
+            taken.rejects.append(Reject(file.name, line, row.column or None, row.reason, ""))
         elif row in (known.get(_key(kind, row)), shipped.get(_key(kind, row))):
             taken.duplicates += 1
         else:
@@ -93,12 +94,11 @@ def take(path: Path | str, kind: Kind, *, keep: bool) -> Taken:
     return taken
 
 
-def _misfit(row: Record, catalog: Catalog) -> Misfit | None:
+def _misfit(row: Record, engines: Collection[str]) -> Misfit | None:
     """What the schema cannot see: an engine, condition or address that nobody could use."""
     address = getattr(row, "evidence_url", "") or getattr(row, "source_url", "")
     if not str(address).startswith(_ADDRESS):
         return Misfit("evidence_url" if isinstance(row, ReleaseNote) else "source_url", "no address")
-    engines = {note.engine for note in catalog.release_notes} | {flag.engine for flag in catalog.flags}
     engine = getattr(row, "engine", "")
     if engine not in engines:
         return Misfit("engine", f"{engine!r} is not one of: {', '.join(sorted(engines))}")
@@ -146,17 +146,13 @@ def _key(kind: Kind, row: Record) -> tuple[object, ...]:
 def _write(kind: Kind, rows: Iterable[Record]) -> None:
     """All rows into a new file that is swapped in; the folder's date changes with it."""
     folder = own_facts_dir()
-    scratch = folder / f"{kind.name}.{os.getpid()}.tmp"
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, fieldnames=list(kind.record.model_fields), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(dict(row) for row in rows)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with scratch.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, fieldnames=list(kind.record.model_fields), lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(dict(row) for row in rows)
-        scratch.replace(folder / kind.name)
+        write_whole(folder / kind.name, text.getvalue())
     except OSError as error:
         raise StoreError(
             f"{folder} cannot be written ({error.strerror})", "point ADVISOR_HOME at a folder that can"
         ) from error
-    finally:
-        scratch.unlink(missing_ok=True)

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from knowledge.errors import AdvisorError, StoreError
 from knowledge.paths import home_dir
 from knowledge.schema import Gpu, ModelSpec, Observation, Quant
+from knowledge.swapped import write_whole
 
 FILE_NAME = "receipts.json"
 _MOST = 500
@@ -215,18 +215,11 @@ def remember(starts: Iterable[Receipt | None], known: Receipts) -> int:
     if not new:
         return 0
     path = home_dir() / FILE_NAME
-    scratch = path.with_name(f"{FILE_NAME}.{os.getpid()}.tmp")
     content = _File(receipts=[*known.starts, *new][-_MOST:])
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        scratch.write_text(
-            content.model_dump_json(indent=1, exclude_none=True) + "\n", encoding="utf-8", newline="\n"
-        )
-        scratch.replace(path)
+        write_whole(path, content.model_dump_json(indent=1, exclude_none=True) + "\n")
     except OSError as error:
         raise StoreError(
             f"{path} cannot be written ({error.strerror})", "point ADVISOR_HOME at a folder that can"
         ) from error
-    finally:
-        scratch.unlink(missing_ok=True)
     return len(new)

@@ -50,6 +50,11 @@ class WeightBytes:
         """The same for a launch that speculates: the draft layers lie and are read with the dense ones."""
         return replace(self, dense=self.dense + self.draft, draft=0.0)
 
+    def per_token(self, model: ModelSpec) -> float:
+        """Bytes that one token of one sequence makes a step read: of the routed experts, those it uses."""
+        used = model.n_experts_used / model.n_experts if model.n_experts else 0.0
+        return self.dense + self.output + self.experts * used
+
     @property
     def is_real(self) -> bool:
         """Whether the bytes are those of the very files that will be launched."""

@@ -17,11 +17,12 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+from pip._internal.models.index import PyPI  # the address that pip itself falls back to
+
 from advisor.engines.versions import newest
 
 LLAMA_CPP_PYTHON = "0.3.36"
 """Carries the newest llama.cpp whose flags the facts hold."""
-_INDEX = "https://pypi.org/simple"
 _JSON = "application/vnd.pypi.simple.v1+json"
 _TIMEOUT_S = 300
 _BUILD = (
@@ -48,7 +49,7 @@ def main(folder: Path) -> None:
 
 def source_of(project: str, version: str) -> bytes:
     """The source distribution, as the index's checksum says it is."""
-    index = os.environ.get("PIP_INDEX_URL") or _configured() or _INDEX
+    index = os.environ.get("PIP_INDEX_URL") or _configured() or PyPI.simple_url
     page = json.loads(_read(f"{index.rstrip('/')}/{project}/", Accept=_JSON))
     name = f"{project.replace('-', '_')}-{version}.tar.gz"
     found: dict[str, Any] | None = next((one for one in page["files"] if one["filename"] == name), None)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from advisor.config import LaunchConfig, Setup
 from advisor.engines import ENGINES, PROPOSED, apply, engine_named, render
 from advisor.engines.command_line import CommandLine, exists
-from advisor.engines.llamacpp import SHORT
+from advisor.engines.llamacpp import LONG
 from advisor.engines.versions import newest, parse
 from advisor.memory.llamacpp import total_context
 from knowledge.catalog import default_catalog
@@ -18,7 +18,6 @@ from knowledge.errors import UnsupportedError, UsageError
 from knowledge.weights import weight_bytes
 
 CATALOG = default_catalog()
-LONG = {short: flag for flag, short in SHORT.items()}
 QWEN = "Qwen/Qwen3.5-35B-A3B"
 
 

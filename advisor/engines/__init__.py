@@ -5,11 +5,11 @@ This package is the only place that spells engine flags. It knows nothing of mem
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable
 
 from advisor.config import Setup
 from advisor.engines import llamacpp, lmstudio, mlx, ollama, sglang, vllm
+from advisor.engines.command_line import flags_in
 from advisor.engines.rules import RuleOutcome, apply
 from advisor.engines.versions import newest
 from knowledge.catalog import Catalog
@@ -69,8 +69,8 @@ def render(
 
 def flags_of(engine: str, command: str) -> set[str]:
     """The flags on a launch command by their long names; short ones that are not known stay as they are."""
-    long = {short: flag for flag, short in llamacpp.SHORT.items()} if engine == "llama.cpp" else {}
-    return {long.get(word, word) for word in shlex.split(command) if word.startswith("-")}
+    long = llamacpp.LONG if engine == "llama.cpp" else {}
+    return {long.get(word, word) for word in flags_in(command)}
 
 
 __all__ = [

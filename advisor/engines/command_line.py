@@ -40,6 +40,13 @@ def exists(name: str, version: Version, catalog: Catalog | None = None) -> bool:
     return version.is_in(since, removed)
 
 
+def flags_in(command: str) -> list[str]:
+    """The flags of a launch command as they are spelled, in order; the `-m` of `python -m` is none."""
+    words = shlex.split(command)
+    start = 2 if words[0] == "python" else 1
+    return [word for word in words[start:] if word.startswith("-") and not word[1:2].isdigit()]
+
+
 class CommandLine:
     """The words of one launch command, in order."""
 

@@ -23,6 +23,7 @@ SHORT = {
     "--batch-size": "-b", "--ubatch-size": "-ub", "--split-mode": "-sm", "--tensor-split": "-ts",
 }  # fmt: skip
 """The spelling people know a flag by."""
+LONG = {short: flag for flag, short in SHORT.items()}
 
 PORT = 8080
 _ALL_LAYERS = 99

@@ -5,20 +5,20 @@ It owns the words. That a flag stands there is the engines' doing, and what a ru
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable, Mapping
 from typing import Final
 
 from advisor.config import FlagReason, Setup
-from advisor.engines.llamacpp import SHORT
+from advisor.engines.command_line import flags_in
+from advisor.engines.llamacpp import LONG
 from advisor.engines.rules import RuleOutcome
 from advisor.memory.llamacpp import total_context
+from advisor.memory.paged import PAGED
 from knowledge.catalog import Catalog, default_catalog
 from knowledge.errors import AdvisorError
 from knowledge.kv_types import KV_TYPES, normalise_kv_type
 from knowledge.units import format_tokens
 
-_LONG = {short: flag for flag, short in SHORT.items()}
 _DEFAULT_UBATCH = 512
 
 
@@ -38,8 +38,8 @@ def reasons(
         if rule.id in rules.fired and rule.sets
     }
     found = []
-    for spelled in (*env, *_flags(command)):
-        flag = _LONG.get(spelled, spelled)
+    for spelled in (*env, *flags_in(command)):
+        flag = LONG.get(spelled, spelled)
         rule = by_flag.get(flag)
         if flag in _REASONS:
             text = _REASONS[flag](setup)
@@ -49,13 +49,6 @@ def reasons(
             raise AdvisorError(f"{flag} has no reason in advisor/engines/reasons.py", "add it")
         found.append(FlagReason(flag=spelled, reason=text, evidence_url=rule.evidence_url if rule else None))
     return found
-
-
-def _flags(command: str) -> list[str]:
-    """The flags of a command in order; `-m` of `python -m` is none."""
-    words = shlex.split(command)
-    start = 2 if words[0] == "python" else 1
-    return [word for word in words[start:] if word.startswith("-") and not word[1:2].isdigit()]
 
 
 def _weights(setup: Setup) -> str:
@@ -106,7 +99,7 @@ def _cache(setup: Setup) -> str:
 
 def _users(setup: Setup) -> str:
     launch = setup.launch
-    most = launch.max_num_seqs if launch.engine in {"vllm", "sglang"} else launch.parallel
+    most = launch.max_num_seqs if launch.engine in PAGED else launch.parallel
     at_once = most or launch.concurrency
     if at_once == 1:
         return "one sequence at a time; left out, room is kept for more"

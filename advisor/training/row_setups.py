@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from advisor.config import Host, LaunchConfig, Setup
+from advisor.speed.rates import TENSOR_PARALLEL_ENGINES
 from advisor.training.row_flags import told
 from knowledge.catalog import Catalog
 from knowledge.errors import UsageError
@@ -20,7 +21,6 @@ from knowledge.weights import best_weight_bytes
 
 _CPU_MOE_NOTE = re.compile(r"(\d+) layers' MoE tensors on CPU", re.IGNORECASE)
 _DDR_NOTE = re.compile(r"DDR[345][X]?-(\d{4,5})", re.IGNORECASE)
-SERVER_ENGINES = frozenset({"vllm", "sglang", "tensorrt-llm", "lmdeploy"})
 _USUAL_ENGINE = "llama.cpp"
 _LEAST_BUDGET = 512
 """A server's `batch` below it counts sequences."""
@@ -43,7 +43,7 @@ _NATIVE_QUANTS = {
 
 def default_quant(model: ModelSpec, engine: str, catalog: Catalog) -> Quant | None:
     """The format a row that names none was most likely run in: that of its repository, or the usual GGUF."""
-    if engine in SERVER_ENGINES:
+    if engine in TENSOR_PARALLEL_ENGINES:
         native = _NATIVE_QUANTS.get(model.architecture) or _NATIVE_QUANTS.get(model.family, "BF16")
         return match_quant(native, catalog)
     if engine == "mlx":
@@ -117,7 +117,7 @@ def setup_of(row: Mapping[str, Any], catalog: Catalog) -> Setup | str:
     if isinstance(placement, str):
         return placement
     count = int(row.get("gpu_count") or row.get("tp") or 1)
-    shares_tensors = engine in SERVER_ENGINES
+    shares_tensors = engine in TENSOR_PARALLEL_ENGINES
     tensor_parallel = int(row.get("tp") or (count if shares_tensors else 1))
     weights_gib = row.get("weights_gib")
     ddr = _DDR_NOTE.search(str(row.get("notes") or ""))

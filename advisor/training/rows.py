@@ -19,7 +19,8 @@ from advisor.speed.features import Circumstance, Protocol
 from advisor.speed.figures import chunk_tokens
 from advisor.speed.intervals import Regime, regime
 from advisor.speed.model import Query
-from advisor.training.row_setups import SERVER_ENGINES, setup_of
+from advisor.speed.rates import TENSOR_PARALLEL_ENGINES
+from advisor.training.row_setups import setup_of
 from knowledge.catalog import Catalog
 from knowledge.sources import source_of
 from knowledge.units import BYTES_PER_MIB
@@ -107,11 +108,9 @@ def _year(row: Mapping[str, Any], setup: Setup) -> float:
 
 def _outruns(setup: Setup, decode_tps: float) -> bool:
     """Whether one sequence is faster than the weights of a token can be read: tokens were guessed ahead."""
-    model, weights, gpu = setup.model, setup.weights, setup.gpu
-    used = model.n_experts_used / model.n_experts if model.n_experts else 0.0
-    devices = setup.launch.gpu_count
+    gpu, devices = setup.gpu, setup.launch.gpu_count
     cached = (gpu.l2_mib or 0) * BYTES_PER_MIB * devices
-    read = weights.dense + weights.output + weights.experts * used - cached
+    read = setup.weights.per_token(setup.model) - cached
     return decode_tps * read > _DECODE_SLACK * bandwidth_bytes_per_s(gpu) * devices
 
 
@@ -158,7 +157,7 @@ def cases_of_row(index: int, row: Mapping[str, Any], setup: Setup) -> Iterator[C
     if total and sequences > 1:
         # Totals of servers are output tokens over wall time unless the source counted a steady window.
         steady = re.search(r"window|steady|generation counter|decode tok", notes, re.IGNORECASE)
-        ends = whole or (engine in SERVER_ENGINES and not steady and prompt > 0)
+        ends = whole or (engine in TENSOR_PARALLEL_ENGINES and not steady and prompt > 0)
         yield case("total", total, decode_depth, "end_to_end" if ends else protocol)
     prefill = row.get("prefill_tps")
     if prefill and prompt > 0 and "prefix" not in flags_notes.lower():

@@ -17,7 +17,12 @@ _AT_FULL = 0.75
 
 def reading_rate(setup: Setup) -> float:
     """How often a second the devices that share each tensor can read the weights that one token needs."""
-    return (setup.gpu.bandwidth_gbps or 0.0) * 1e9 * setup.launch.tensor_parallel / _read_bytes(setup)
+    return (
+        (setup.gpu.bandwidth_gbps or 0.0)
+        * 1e9
+        * setup.launch.tensor_parallel
+        / setup.weights.per_token(setup.model)
+    )
 
 
 def closed_formula(setup: Setup) -> float:
@@ -37,9 +42,3 @@ def closed_formula(setup: Setup) -> float:
     full = weights.total_gib / (launch.vram_gib * launch.gpu_count)
     penalty = 1.0 - (1.0 - _AT_FULL) * max(full - _ROOMY, 0.0) / (_FULL - _ROOMY)
     return bandwidth / (weights.experts * used + _FIXED_BYTES * fixed) * max(penalty, _LEAST)
-
-
-def _read_bytes(setup: Setup) -> float:
-    weights, model = setup.weights, setup.model
-    used = model.n_experts_used / model.n_experts if model.n_experts else 0.0
-    return weights.dense + weights.output + weights.experts * used

@@ -138,5 +138,4 @@ def bytes_per_token(model: ModelSpec, quant: Quant | None, weights_gib: float | 
     except UsageError:
         # The stated size is not this model's in this format, so one of the three is not what it seems.
         return None
-    used = model.n_experts_used / model.n_experts if model.n_experts else 0.0
-    return weights.output + weights.dense + weights.experts * used
+    return weights.per_token(model)
