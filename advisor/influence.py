@@ -27,12 +27,14 @@ def with_runs(prediction: Prediction, setup: Setup, near: Sequence[Near], catalo
     """The prediction with the measured runs, what decode would be without each, and without all of them."""
     figure = prediction.prediction.decode_tps
     decode = figure.value if figure else None
+    model = load_model()
+    shown = [_runs(item.rows, model, catalog) for item in near] if decode else [[] for _ in near]
     evidence = []
-    for item in near:
-        moved = without(setup, item.rows, catalog) if decode else None
+    for item, runs in zip(near, shown, strict=True):
+        moved = _moved(setup, model, runs)
         value = decode * moved if decode and moved else None
         evidence.append(item.run.model_copy(update={"decode_tps_without": value}))
-    moved = without(setup, [row for item in near for row in item.rows], catalog)
+    moved = _moved(setup, model, [run for runs in shown for run in runs])
     if decode and moved:
         said = f" Without the runs shown, decode would be {format_tps(decode * moved)} tok/s."
         prediction = prediction.model_copy(update={"why": prediction.why + said})
@@ -45,7 +47,10 @@ def without(setup: Setup, rows: Sequence[Row], catalog: Catalog) -> float | None
     None where none of them was fitted: there is nothing to leave out.
     """
     model = load_model()
-    runs = [run for row in rows for run in _runs(row, model, catalog)]
+    return _moved(setup, model, _runs(rows, model, catalog))
+
+
+def _moved(setup: Setup, model: SpeedModel, runs: Sequence[Run]) -> float | None:
     if not runs:
         return None
     query = decode_query_of(setup, model)
@@ -54,10 +59,10 @@ def without(setup: Setup, rows: Sequence[Row], catalog: Catalog) -> float | None
     return math.exp(-model.influence.shift(model.decode_factors, setup, phase, parts, runs))
 
 
-def _runs(row: Row, model: SpeedModel, catalog: Catalog) -> list[Run]:
-    """The decoding steps that the fit saw of a row."""
+def _runs(rows: Sequence[Row], model: SpeedModel, catalog: Catalog) -> list[Run]:
+    """The decoding steps that the fit saw of the rows."""
     found = []
-    for case in cases_of([row], catalog).cases:
+    for case in cases_of(rows, catalog).cases:
         if not is_decode(case) or case.speculation != "none":
             continue
         weight = model.influence.weight_of(case.source, case.setup)
