@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from advisor.service import check, evaluate, limits, predict, recommend, train
+    from advisor.service import check, curves, evaluate, limits, predict, recommend, train
 
-__all__ = ["check", "evaluate", "limits", "predict", "recommend", "train"]
+__all__ = ["check", "curves", "evaluate", "limits", "predict", "recommend", "train"]
 
 
 def __getattr__(name: str) -> object:

@@ -15,6 +15,7 @@ from advisor.engines.other_forms import other_forms
 from advisor.engines.reasons import reasons
 from advisor.explain import why
 from advisor.notes import notes_for
+from advisor.quality import points_left
 from knowledge.catalog import Catalog
 from knowledge.errors import UnsupportedError
 from knowledge.units import format_mib
@@ -45,6 +46,9 @@ def answer(setup: Setup, figures: PredictedFigures, catalog: Catalog, label: str
         notes=notes_for(setup, catalog, command=command),
         warnings=[*cautions(setup, figures, label), *rules.warnings],
         why=" ".join(filter(None, (why(setup, figures), own_words(setup)))),
+        quality=points_left(setup.model, setup.quant, setup.launch, catalog)
+        if setup.model.hf_id in catalog.models
+        else None,
         flags=reasons(setup, command, env, rules, catalog),
         other_forms=other_forms(named, command, catalog),
     )

@@ -6,22 +6,22 @@ context, users and layers on the device. It ranks no models and prints nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Literal
 
 from advisor.asking import Asked
 from advisor.config import LaunchConfig, PredictedFigures, Setup
-from advisor.engines import apply, render
+from advisor.engines import render
+from advisor.engines.rules import forbidden_by
 from advisor.estimate import predict_setup, predict_setups
 from advisor.listings import CardLimit, ContextLimit, SplitLimit, UserLimit
-from advisor.options import engines_for
+from advisor.other_cards import other_cards
 from advisor.rank import MIN_TPS
 from advisor.receipts import NO_RECEIPTS, Receipts
-from advisor.setups import setup_for, with_room_for
+from advisor.setups import with_room_for
 from knowledge.catalog import Catalog
-from knowledge.errors import UnsupportedError, UsageError
-from knowledge.schema import Gpu
+from knowledge.errors import UnsupportedError
 from knowledge.units import MIB_PER_GIB, format_mib, format_tokens
 
 STEP = 256
@@ -98,7 +98,8 @@ class Limits:
 
     def cards(self) -> list[CardLimit]:
         """The smallest cards that hold it at the asked context and users, the fastest of a size first."""
-        setups = list(self._on_other_cards())
+        cards = other_cards(self.base, self.request, self._catalog, self._files, self._receipts)
+        setups = [card for card in cards if card.gpu.kind == "gpu"]
         pairs = zip(setups, predict_setups(setups), strict=True)
         found = [
             (setup, figures)
@@ -223,49 +224,13 @@ class Limits:
     def _forbidden(self, setup: Setup) -> str:
         """The rule that forbids a setup; empty where none does."""
         try:
-            forbidden = apply(setup, catalog=self._catalog).forbidden
+            return forbidden_by(setup, self._catalog)
         except UnsupportedError as error:
             return str(error)
-        return f"{forbidden[0].rule}: {forbidden[0].text}" if forbidden else ""
 
     def _for_users(self, setup: Setup, users: int) -> Setup:
         """The setup with slots for so many users, as `recommend` launches them."""
         return with_room_for(setup, users, self.request)
-
-    def _on_other_cards(self) -> Iterable[Setup]:
-        """The base on every discrete card of the catalog that runs its engine."""
-        for gpu in self._catalog.gpus.values():
-            if gpu.kind != "gpu" or gpu.memory_gib is None or not self._runs_on(gpu):
-                continue
-            request = self.request.model_copy(
-                update={
-                    "gpu": gpu.name,
-                    "gpu_count": 1,
-                    "vram": None,
-                    "tensor_parallel": None,
-                    "backend": None,
-                }
-            )
-            base = self.base
-            try:
-                setup = setup_for(
-                    request,
-                    base.launch.engine,
-                    base.model,
-                    base.quant,
-                    gpu,
-                    self._catalog,
-                    self._files,
-                    self._receipts,
-                )
-            except UsageError:
-                continue
-            yield self._for_users(setup, request.concurrency)
-
-    def _runs_on(self, gpu: Gpu) -> bool:
-        engine = self.base.launch.engine
-        anything = self.request.model_copy(update={"engine": None, "engine_version": None, "gpu": gpu.name})
-        return engine in engines_for(gpu, anything)
 
 
 def largest(low: int, high: int, holds: Callable[[int], bool]) -> int | None:

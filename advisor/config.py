@@ -306,6 +306,9 @@ class Prediction(Answer):
     notes: list[Note] = Field(default_factory=list)
     warnings: list[Caution] = Field(default_factory=list)
     why: str = ""
+    quality: float | None = None
+    """Points of the catalog's common scale (0 to 100) with this format and cache; null for a model outside
+    the catalog."""
     flags: list[FlagReason] = Field(default_factory=list)
     """In the command's order."""
     other_forms: list[OtherForm] = Field(default_factory=list)

@@ -80,6 +80,31 @@ def nearest_of(rows: Sequence[Row], setup: Setup, catalog: Catalog, limit: int =
     return list(runs.values())
 
 
+def sweep(store: Store, setup: Setup) -> list[Evidence]:
+    """Measured decoding of this model on this card in this format, by depth: the points beside a curve."""
+    launch = setup.launch
+    rows = evidence_rows(
+        store.con,
+        model_id=launch.model,
+        gpu_id=setup.gpu.name,
+        quant_id=setup.quant.name,
+        engine=launch.engine,
+        limit=_CONSIDERED,
+    )
+    found = [
+        _evidence(row, setup)
+        for row in rows
+        if (row["model_id"], row["gpu_id"], row["quant_id"])
+        == (launch.model, setup.gpu.name, setup.quant.name)
+        and row["decode_tps"] is not None
+        and row["depth"] is not None
+        and (row["gpu_count"] or 1, row["concurrency"] or 1) == (launch.gpu_count, launch.concurrency)
+        and _same_spec(row, setup)
+        and _same_offload(row, setup)
+    ]
+    return sorted(found, key=lambda run: (run.depth or 0, run.source_url))
+
+
 def distance(row: Row, setup: Setup, catalog: Catalog) -> float:
     """How unlike a run is to the configuration, from 0; without unit, and only good for ordering."""
     launch = setup.launch

@@ -7,10 +7,8 @@ from __future__ import annotations
 
 from advisor.calibration import accounted
 from advisor.config import PredictedFigures, Prediction, Setup
-from advisor.quality import quality_of, retained
 from advisor.speed.roofline import DECODE_PARTS, decode_parts
 from advisor.speed.work import work_of
-from knowledge.catalog import Catalog
 from knowledge.kv_types import KV_TYPES, normalise_kv_type
 from knowledge.units import BYTES_PER_GIB, format_mib, format_tokens, format_tps
 
@@ -36,7 +34,7 @@ def why(setup: Setup, figures: PredictedFigures) -> str:
     )
 
 
-def instead(first: Prediction, second: Prediction, catalog: Catalog) -> str:
+def instead(first: Prediction, second: Prediction) -> str:
     """What the second choice would cost or bring, figure by figure: its own, and the first's."""
     pairs = (
         ("decode at the full context", first.prediction.decode_tps_full_context,
@@ -52,18 +50,9 @@ def instead(first: Prediction, second: Prediction, catalog: Catalog) -> str:
     ]
     took, takes = first.prediction.memory.total_mib, second.prediction.memory.total_mib
     said.append(f"memory {format_mib(takes)} instead of {format_mib(took)}")
-    scores = [_score(item, catalog) for item in (first, second)]
-    if all(score is not None for score in scores):
-        said.append(f"quality {scores[1]:.3g} instead of {scores[0]:.3g} points")
+    if first.quality is not None and second.quality is not None:
+        said.append(f"quality {second.quality:.3g} instead of {first.quality:.3g} points")
     return "; ".join(said) + "."
-
-
-def _score(item: Prediction, catalog: Catalog) -> float | None:
-    """Points of quality left with the format and the cache; None for a model outside the catalog."""
-    model, quant = catalog.models.get(item.config.model), catalog.quants.get(item.config.quant)
-    if model is None or quant is None:
-        return None
-    return quality_of(model, catalog).points * retained(model, quant, item.config)
 
 
 def _limit(setup: Setup, depth: int) -> str:

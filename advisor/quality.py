@@ -72,6 +72,11 @@ def retained(model: ModelSpec, quant: Quant, launch: LaunchConfig) -> float:
     return math.exp(-_POINTS_PER_LOSS * (quality_loss(quant, model) + cache))
 
 
+def points_left(model: ModelSpec, quant: Quant, launch: LaunchConfig, catalog: Catalog) -> float:
+    """Points of the common scale that are left of the model's with this format and KV cache."""
+    return quality_of(model, catalog).points * retained(model, quant, launch)
+
+
 def _years(model: ModelSpec) -> float:
     """Years from 2024 to the release; an unknown release counts as the epoch: old until shown new."""
     parts = [int(part) for part in model.released.split("-")] if model.released else []

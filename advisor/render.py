@@ -35,7 +35,6 @@ from advisor.words import (
     short_name,
     tokens_text,
 )
-from knowledge.catalog import default_catalog
 from knowledge.units import MIB_PER_GIB, format_mib, format_tokens, format_tps
 
 _ABOUT_THE_HOST = ("vram_used", "ram", "ram_bandwidth")
@@ -125,7 +124,7 @@ def print_recommendation(found: Recommendation, *, explain: bool = False) -> Non
         if explain:
             out.print("The second choice", style="bold")
             text = f"{short_name(second.config.model)} {launch_text(second.config)}: "
-            text += instead(best, second, default_catalog())
+            text += instead(best, second)
             out.print(Padding(Text(text), (0, 0, 1, 2), expand=False))
         out.print("The others in full:", style="dim")
         verbatim(out, f"  {predict_command(second, request)}")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from advisor.calibration import Judged, judged
 from advisor.config import Rejected, Request, Setup
-from advisor.engines.rules import apply
+from advisor.engines.rules import forbidden_by
 from advisor.memory.llamacpp import least_mib
 from advisor.memory.placement import memory_of_devices
 from advisor.options import check_options, engines_for, formats_for, is_last_resort, kv_pairs_for
@@ -188,8 +188,7 @@ class _Search:
             return str(error)
         if shortage:
             return shortage
-        forbidden = apply(setup, catalog=self.catalog).forbidden
-        return f"{forbidden[0].rule}: {forbidden[0].text}" if forbidden else ""
+        return forbidden_by(setup, self.catalog)
 
     def _overweight(self, setup: Setup) -> str:
         """That the weights alone are too much, where nothing moves them: spares the accounting."""

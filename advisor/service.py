@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Unpack
 
 from advisor.answer import answer
 from advisor.asking import Asked, Options, check_context, own_format, settled_quant, understand
-from advisor.config import Caution, Check, Prediction, Recommendation, Setup
+from advisor.config import Caution, Check, Evidence, Prediction, Recommendation, Setup
 from advisor.engines import ENGINES
 from advisor.estimate import predict_setup, predict_setups
 from advisor.listings import Limited
@@ -26,13 +26,14 @@ from knowledge.errors import StoreError, UnsupportedError, UsageError
 from knowledge.names.rig import device
 
 if TYPE_CHECKING:
+    from advisor.what_if import Curves
     from advisor.evidence import Near
     from advisor.learning import doctor, evaluate, ingest, serve_page, train
     from advisor.lookup import flags, gpus, models, notes, observations, quants
 
 __all__ = [
-    "check", "doctor", "evaluate", "flags", "gpus", "ingest", "limits", "models", "notes", "observations",
-    "predict", "quants", "recommend", "serve_page", "train",
+    "check", "curves", "doctor", "evaluate", "flags", "gpus", "ingest", "limits", "models", "notes",
+    "observations", "predict", "quants", "recommend", "serve_page", "train",
 ]  # fmt: skip
 
 _ANY_CARD = "RTX 4090"
@@ -112,6 +113,24 @@ def limits(**options: Unpack[Options]) -> Limited:
     )
 
 
+def curves(**options: Unpack[Options]) -> Curves:
+    """How the answer of `predict` moves with depth, context, users, format and card, with measured runs.
+
+    Raises:
+        UsageError: as `predict`.
+    """
+    from advisor.what_if import curves_of  # noqa: PLC0415 - no other answer needs it
+
+    catalog, receipts = default_catalog(), own_receipts()
+    asked = understand(options, catalog)
+    setup = exact_setup(asked, catalog)
+    found = curves_of(setup, asked, catalog, receipts)
+    try:
+        return found.model_copy(update={"runs": _sweep(setup)})
+    except StoreError as error:
+        return found.model_copy(update={"note": f"no measured runs are shown: {error}"})
+
+
 def check(command: str, **options: Unpack[Options]) -> Check:
     """What a launch command does on a device: verdict, memory, risk, and the changes that unlock it.
 
@@ -165,6 +184,15 @@ def with_evidence(
         )
         for prediction, setup, found in zip(predictions, setups, runs, strict=True)
     ]
+
+
+def _sweep(setup: Setup) -> list[Evidence]:
+    """Measured decoding of this very model, card and format, at any depth."""
+    from advisor.evidence import sweep  # noqa: PLC0415 - duckdb is loaded only when there is an answer
+    from knowledge.store.connection import open_store, plain_errors  # noqa: PLC0415 - as above
+
+    with open_store() as store, plain_errors(store.path):
+        return sweep(store, setup)
 
 
 def _runs_near(setups: Sequence[Setup], catalog: Catalog) -> tuple[list[list[Near]], str]:

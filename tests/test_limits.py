@@ -16,8 +16,9 @@ from advisor.asking import understand
 from advisor.bounds import MOST_USERS, STEP, Limits, largest
 from advisor.cli import main
 from advisor.estimate import predict_setup
+from advisor.other_cards import other_cards
 from advisor.rank import MIN_TPS
-from advisor.receipts import Receipt, Receipts
+from advisor.receipts import NO_RECEIPTS, Receipt, Receipts
 from advisor.service import exact_setup
 from advisor.setups import setup_for
 from knowledge.catalog import default_catalog
@@ -180,7 +181,9 @@ def test_the_smallest_cards_hold_it_and_no_smaller_one_does():
     sizes = [card.memory_gib for card in cards]
     assert sizes == sorted(sizes)
     assert all(card.prediction.fits and card.prediction.oom_probability <= 0.05 for card in cards)
-    for setup in found._on_other_cards():
+    for setup in other_cards(found.base, found.request, CATALOG, None, NO_RECEIPTS):
+        if setup.gpu.kind != "gpu":
+            continue
         assert setup.launch.vram_gib >= sizes[0] or not found.fits(setup)
     assert len({card.gpu for card in cards}) == len(cards)
     assert all(CATALOG.gpus[card.gpu].kind == "gpu" for card in cards)

@@ -159,6 +159,13 @@ def apply(setup: Setup, rules: Sequence[Rule] | None = None, catalog: Catalog | 
     return RuleOutcome(tuple(forbidden), tuple(warnings), tuple(sets), tuple(fired))
 
 
+def forbidden_by(setup: Setup, catalog: Catalog | None = None) -> str:
+    """The first rule that forbids the configuration, with its reason; empty where none does."""
+    for caution in apply(setup, catalog=catalog).forbidden:
+        return f"{caution.rule}: {caution.text}"
+    return ""
+
+
 def _filled(rule: Rule, facts: Mapping[str, Fact]) -> str:
     try:
         return rule.sets.format_map(facts)

@@ -1,0 +1,52 @@
+"""One configuration on other cards of the catalog: the same model, format, context and users.
+
+It chooses no card and predicts nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
+
+from advisor.config import Request, Setup
+from advisor.options import engines_for
+from advisor.receipts import Receipts
+from advisor.setups import setup_for, with_room_for
+from knowledge.catalog import Catalog
+from knowledge.errors import UsageError
+from knowledge.schema import Gpu
+
+if TYPE_CHECKING:
+    from knowledge.real_model import RealModel
+
+
+def other_cards(
+    base: Setup,
+    request: Request,
+    catalog: Catalog,
+    files: RealModel | None,
+    receipts: Receipts,
+    names: Iterable[str] | None = None,
+) -> Iterator[Setup]:
+    """`base` on each single device (of `names`, if given) that runs its engine, with room for its users.
+
+    `request` is what `base` was asked with; what it says of the asked device is left out. Devices whose
+    memory is not known are passed over.
+    """
+    engine = base.launch.engine
+    for gpu in catalog.gpus.values() if names is None else [catalog.gpus[name] for name in names]:
+        if gpu.kind == "cpu" or gpu.memory_gib is None or not _runs(engine, gpu, request):
+            continue
+        alone = request.model_copy(
+            update={"gpu": gpu.name, "gpu_count": 1, "vram": None, "tensor_parallel": None, "backend": None}
+        )
+        try:
+            setup = setup_for(alone, engine, base.model, base.quant, gpu, catalog, files, receipts)
+        except UsageError:  # another card of the list will do
+            continue
+        yield with_room_for(setup, alone.concurrency, alone)
+
+
+def _runs(engine: str, gpu: Gpu, request: Request) -> bool:
+    anything = request.model_copy(update={"engine": None, "engine_version": None, "gpu": gpu.name})
+    return engine in engines_for(gpu, anything)
