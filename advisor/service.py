@@ -26,10 +26,10 @@ from knowledge.errors import StoreError, UnsupportedError, UsageError
 from knowledge.names.rig import device
 
 if TYPE_CHECKING:
-    from advisor.what_if import Curves
     from advisor.evidence import Near
     from advisor.learning import doctor, evaluate, ingest, serve_page, train
     from advisor.lookup import flags, gpus, models, notes, observations, quants
+    from advisor.what_if import Curves
 
 __all__ = [
     "check", "curves", "doctor", "evaluate", "flags", "gpus", "ingest", "limits", "models", "notes",
