@@ -15,6 +15,7 @@ from advisor.memory.llamacpp import FAMILY, slots
 from advisor.memory.paged import batched_tokens, utilization
 from advisor.memory.placement import memory_of_devices
 from advisor.options import formats_for
+from advisor.words import SAFE
 from knowledge.catalog import Catalog
 from knowledge.errors import UnsupportedError
 from knowledge.kv_types import KV_TYPES, normalise_kv_type
@@ -23,8 +24,6 @@ from knowledge.schema import Quant
 from knowledge.units import MIB_PER_GIB, format_tokens
 from knowledge.weights import best_weight_bytes
 
-SAFE = 0.05
-"""Risk of running out of memory up to which a launch counts as fitting."""
 _EVEN = 0.5
 _HOST_SHARE = 0.9
 """Share of the RAM that a model may take; the rest is the system's."""

@@ -11,14 +11,10 @@ from rich.text import Text
 
 from advisor.config import Check, Fix, Interval, Verdict
 from advisor.render import bullet, console, print_memory, verbatim
-from advisor.words import cards_text, launch_text, risk_text, short_name, tokens_text
+from advisor.words import VERDICTS, cards_text, launch_text, risk_text, short_name, tokens_text
 from knowledge.units import format_mib, format_tokens, format_tps
 
-_VERDICTS: dict[Verdict, tuple[str, str]] = {
-    "fits": ("Fits", "bold green"),
-    "tight": ("Tight", "bold yellow"),
-    "oom": ("Runs out of memory", "bold red"),
-}
+_STYLES: dict[Verdict, str] = {"fits": "bold green", "tight": "bold yellow", "oom": "bold red"}
 _HARDLY = 0.0005
 """Shares below it are not worth a figure."""
 
@@ -27,9 +23,9 @@ def print_check(found: Check) -> None:
     """The verdict, what takes the memory, the speed, the changes, and what to know about the command."""
     out = console()
     config, figures = found.parsed, found.prediction
-    word, style = _VERDICTS[found.verdict]
     out.print(
-        Text(word, style=style) + Text(f": {risk_text(figures.oom_probability)} risk", style="not bold")
+        Text(VERDICTS[found.verdict], style=_STYLES[found.verdict])
+        + Text(f": {risk_text(figures.oom_probability)} risk", style="not bold")
     )
     slots = f", {config.parallel} slots" if (config.parallel or 1) > 1 else ""
     out.print(

@@ -13,12 +13,13 @@ import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from advisor.changes import SAFE, Change, changes_of
+from advisor.changes import Change, changes_of
 from advisor.config import Interval, PredictedFigures, Setup
 from advisor.engines.rules import apply
 from advisor.estimate import predict_setups
 from advisor.memory import account
 from advisor.quality import retained
+from advisor.words import SAFE
 from knowledge.catalog import Catalog
 from knowledge.errors import UnsupportedError
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from advisor.listings import Check, Evaluated, Health, Ingested, Reject, Trained
+from advisor.receipts import FILE_NAME as RECEIPTS
 from advisor.receipts import own_receipts, receipt_of, remember
 from knowledge.errors import AdvisorError, StoreError, UsageError
 from knowledge.paths import app_path, home_dir, store_path
@@ -180,6 +181,26 @@ def serve_page(host: str, port: str) -> int:
     where = ["--server.address", host, "--server.port", port]
     page = ["-m", "streamlit", "run", _page(), *where, "--browser.gatherUsageStats", "false"]
     return subprocess.call([sys.executable, *page])  # noqa: S603 - our own page; no shell is involved
+
+
+def stamp() -> str:
+    """What answers rest on, as a word that changes with the user's rows, starts, facts and model."""
+    from advisor.speed.model import OWN_MODEL  # noqa: PLC0415 - numpy is loaded only when needed
+
+    try:
+        home = home_dir()
+    except StoreError:
+        return ""
+    names = (store_path().name, RECEIPTS, OWN_MODEL, "facts")
+    return " ".join(_changed(home / name) for name in names)
+
+
+def _changed(path: Path) -> str:
+    try:
+        status = path.stat()
+    except OSError:
+        return "-"
+    return f"{status.st_mtime_ns}.{status.st_size}.{status.st_ino}"
 
 
 def doctor() -> Health:

@@ -12,7 +12,16 @@ from typing import TYPE_CHECKING, Unpack
 
 from advisor.answer import answer
 from advisor.asking import Asked, Options, check_context, own_format, settled_quant, understand
-from advisor.config import Caution, Check, Evidence, Prediction, Recommendation, Setup
+from advisor.config import (
+    Caution,
+    Check,
+    Evidence,
+    LaunchConfig,
+    Prediction,
+    Recommendation,
+    Request,
+    Setup,
+)
 from advisor.engines import ENGINES
 from advisor.estimate import predict_setup, predict_setups
 from advisor.listings import Limited
@@ -20,25 +29,27 @@ from advisor.options import check_options, engines_for
 from advisor.rank import rank
 from advisor.receipts import own_receipts
 from advisor.search import candidates
-from advisor.setups import setup_for
+from advisor.setups import options_of, setup_for, with_slots
 from knowledge.catalog import Catalog, default_catalog
 from knowledge.errors import StoreError, UnsupportedError, UsageError
 from knowledge.names.rig import device
 
 if TYPE_CHECKING:
     from advisor.evidence import Near
-    from advisor.learning import doctor, evaluate, ingest, serve_page, train
+    from advisor.learning import doctor, evaluate, ingest, serve_page, stamp, train
     from advisor.lookup import flags, gpus, models, notes, observations, quants
+    from advisor.scores import accuracy
     from advisor.what_if import Curves
 
 __all__ = [
-    "check", "curves", "doctor", "evaluate", "flags", "gpus", "ingest", "limits", "models", "notes",
-    "observations", "predict", "quants", "recommend", "serve_page", "train",
+    "accuracy", "check", "curves", "doctor", "evaluate", "flags", "gpus", "ingest", "limits", "models",
+    "notes", "observations", "options_for", "predict", "quants", "recommend", "request_of", "serve_page",
+    "stamp", "train",
 ]  # fmt: skip
 
 _ANY_CARD = "RTX 4090"
 """Stands in where no card was named and none of its figures is answered with: it runs every engine."""
-_ROOMS = ("advisor.lookup", "advisor.learning")
+_ROOMS = ("advisor.lookup", "advisor.learning", "advisor.scores")
 """Where the functions live that answer no question of a launch; they are fetched on first use."""
 
 
@@ -71,6 +82,20 @@ def recommend(**options: Unpack[Options]) -> Recommendation:
         recommendations=with_evidence(predictions, [item.setup for item in ranked], catalog),
         rejected=[*found.rejected, *left_out],
     )
+
+
+def request_of(**options: Unpack[Options]) -> Request:
+    """What options mean, with their names resolved; nothing is predicted.
+
+    Raises:
+        UsageError: as `recommend`.
+    """
+    return understand(options, default_catalog()).request
+
+
+def options_for(config: LaunchConfig) -> dict[str, str | int | float]:
+    """The options that ask for exactly this configuration."""
+    return {name: value for name, value in options_of(config).items() if value is not None}
 
 
 def predict(**options: Unpack[Options]) -> Prediction:
@@ -164,7 +189,8 @@ def exact_setup(asked: Asked, catalog: Catalog) -> Setup:
         readers = [name for name in quant.engines if name in ENGINES]
         hint = f"use --engine {readers[0]}" if readers else "write another --quant"
         raise UnsupportedError(f"{' and '.join(engines)} on {gpu.name} cannot run {quant.name}", hint)
-    return setup_for(asked.request, engine, model, quant, gpu, catalog, asked.files, own_receipts())
+    setup = setup_for(asked.request, engine, model, quant, gpu, catalog, asked.files, own_receipts())
+    return with_slots(setup, asked.request)
 
 
 def with_evidence(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from advisor.calibration import calibrated
 from advisor.config import Host, LaunchConfig, Request, Setup
 from advisor.engines import apply, vllm
-from advisor.memory.llamacpp import FAMILY
+from advisor.memory.llamacpp import FAMILY, slots
 from advisor.memory.paged import PAGED, sequences
 from advisor.memory.state import layer_states
 from advisor.receipts import NO_RECEIPTS, Receipts
@@ -124,6 +124,14 @@ def with_room_for(setup: Setup, users: int, request: Request) -> Setup:
     if engine in FAMILY:
         return setup.with_launch(concurrency=users, parallel=slots)
     return setup.with_launch(concurrency=users, max_num_seqs=max(users, request.max_num_seqs or 0))
+
+
+def with_slots(setup: Setup, request: Request) -> Setup:
+    """`setup` with a slot for every user, where none were asked for and the engine's own are too few."""
+    launch = setup.launch
+    if launch.engine not in FAMILY or request.parallel is not None or launch.concurrency <= slots(launch)[0]:
+        return setup
+    return with_room_for(setup, launch.concurrency, request)
 
 
 def _with_sequences(setup: Setup) -> Setup:

@@ -12,8 +12,8 @@ from typing import Any
 
 from advisor.answer import cautions
 from advisor.calibration import judged
-from advisor.changes import SAFE, host_holds, longest_context, offloaded, risk_of
-from advisor.config import Caution, Check, Fix, Interval, PredictedFigures, Setup, UnknownFlag, Verdict
+from advisor.changes import host_holds, longest_context, offloaded, risk_of
+from advisor.config import Caution, Check, Fix, Interval, PredictedFigures, Setup, UnknownFlag
 from advisor.engines.parsing import Reading, parse_command
 from advisor.engines.rewriting import rewritten
 from advisor.engines.rules import apply
@@ -24,12 +24,11 @@ from advisor.memory.paged import asked_of_card_mib
 from advisor.memory.supply import free_mib
 from advisor.quality import retained
 from advisor.receipts import NO_RECEIPTS, Receipts
+from advisor.words import SAFE, verdict_of
 from knowledge.catalog import Catalog
 from knowledge.errors import UnsupportedError, UsageError
 from knowledge.units import format_mib, format_tokens, format_tps
 
-_LIKELY = 0.5
-"""Risk above which running out is the likelier outcome."""
 _FIT_MARGIN_MIB = 1024
 """What llama.cpp's `--fit` leaves free on each device (its own default of `--fit-target`)."""
 _FITS_BY = {"llama.cpp": " (--fit, on by default)"}
@@ -63,7 +62,7 @@ def check_command(
         found = replace(found, setup=_longest(found.setup))
     setup = found.setup
     figures = predict_setup(setup)
-    verdict = verdict_of(figures)
+    verdict = verdict_of(figures.oom_probability)
     fixed = [] if verdict == "fits" else changes_that_fit(setup, figures, catalog)
     return Check(
         verdict=verdict,
@@ -77,12 +76,6 @@ def check_command(
         fixes=[_fix(item, reading, found, figures, catalog) for item in fixed],
         warnings=_warnings(reading, found, figures, catalog),
     )
-
-
-def verdict_of(figures: PredictedFigures) -> Verdict:
-    """`oom` where running out is likelier than not, `tight` above the risk that is safe, else `fits`."""
-    risk = figures.oom_probability
-    return "oom" if risk > _LIKELY else "tight" if risk > SAFE else "fits"
 
 
 def _longest(setup: Setup) -> Setup:

@@ -30,6 +30,8 @@ _DEPTHS = 24
 """Points of the curve over depth, evenly spread: speed falls smoothly."""
 _CONTEXTS = 12
 """Points of the curves over context: memory is a straight line but for windows and padding."""
+_ROUND = 1024
+"""Contexts that are drawn are multiples of it, as people ask for them."""
 _USERS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 _CARDS = 16
 """Other cards that are shown: those that most measured rows stand behind."""
@@ -129,9 +131,9 @@ def _depths(base: Setup) -> Iterator[DepthPoint]:
 
 def _contexts(base: Setup, asked: Asked) -> Iterator[ContextPoint]:
     most = base.model.max_context or 4 * base.launch.ctx
-    grid = sorted(
-        {max(1, round(most * step / _CONTEXTS)) for step in range(1, _CONTEXTS + 1)} | {base.launch.ctx}
-    )
+    unit = _ROUND if most >= _CONTEXTS * _ROUND else 1
+    steps = {max(1, round(most * step / _CONTEXTS / unit) * unit) for step in range(1, _CONTEXTS + 1)}
+    grid = sorted(steps | {base.launch.ctx})
     own = (base.launch.kv_type_k, base.launch.kv_type_v)
     open_request = asked.request.model_copy(update={"kv_type_k": None, "kv_type_v": None})
     pairs = dict.fromkeys([own, *kv_pairs_for(base.launch.engine, base.gpu, open_request)])

@@ -9,7 +9,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping
 
-from advisor.config import Basis, Interval, LaunchConfig, Memory, Prediction
+from advisor.config import Basis, Interval, LaunchConfig, Memory, Prediction, Verdict
 from knowledge.units import format_mib, format_tokens, format_tps
 
 PARTS = (
@@ -26,8 +26,19 @@ BASIS: Mapping[Basis, str] = {
     "extrapolated": "beyond what was measured: the interval is wide",
     "physics": "from physics alone: nothing like it was measured",
 }
+VERDICTS: Mapping[Verdict, str] = {"fits": "Fits", "tight": "Tight", "oom": "Runs out of memory"}
+SAFE = 0.05
+"""Risk of running out of memory up to which a launch counts as fitting."""
+_LIKELY = 0.5
+"""Risk above which running out is the likelier outcome."""
 _MIN_SHOWN_RISK = 0.001
 _MIN_ROUND_RISK = 0.1
+_MS_PER_S, _MIN_ROUND_SECONDS = 1000, 10
+
+
+def verdict_of(probability: float) -> Verdict:
+    """`oom` where running out is likelier than not, `tight` above the risk that is safe, else `fits`."""
+    return "oom" if probability > _LIKELY else "tight" if probability > SAFE else "fits"
 
 
 def cards_text(config: LaunchConfig) -> str:
@@ -92,3 +103,11 @@ def risk_text(probability: float) -> str:
     if probability < _MIN_SHOWN_RISK:
         return "<0.1 %"
     return f"{100 * probability:.{1 if probability < _MIN_ROUND_RISK else 0}f} %"
+
+
+def seconds_text(milliseconds: float) -> str:
+    """A wait as people read it: `240 ms`, `1.8 s`, `95 s`."""
+    if milliseconds < _MS_PER_S:
+        return f"{milliseconds:.0f} ms"
+    seconds = milliseconds / _MS_PER_S
+    return f"{seconds:.{1 if seconds < _MIN_ROUND_SECONDS else 0}f} s"

@@ -12,10 +12,9 @@ import pytest
 
 import advisor
 from advisor import check, service
-from advisor.changes import SAFE
 from advisor.cli import main
 from advisor.config import Check, Fix
-from advisor.words import command_text
+from advisor.words import SAFE, command_text
 from knowledge.catalog import default_catalog
 from knowledge.errors import AdvisorError, UnknownNameError, UsageError
 from knowledge.real_model import RealModel

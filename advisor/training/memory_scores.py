@@ -20,12 +20,11 @@ from advisor.memory.vllm import graphs_on_top_mib
 from advisor.risk import Spread, family_of, risk_under
 from advisor.training.memory_cases import MemoryCase
 from advisor.training.risk import FAMILIES, fit_risk, left_out_spreads, reliability, score
+from advisor.words import SAFE
 from knowledge.units import MIB_PER_GIB
 
 _FIT_MARGIN_MIB = 1024.0
 """What llama.cpp's `--fit` leaves free."""
-_FITTING = 0.05
-"""Risk up to which `recommend` calls a configuration fitting."""
 
 
 def held_mib(setup: Setup, device: GpuMemory) -> float:
@@ -67,7 +66,7 @@ def _outcomes(cases: Sequence[MemoryCase], full: Sequence[float]) -> dict[str, A
 
 
 def _called_fitting(cases: Sequence[MemoryCase], full: Sequence[float]) -> dict[str, int]:
-    fitting = [case.oom for case, risk in zip(cases, full, strict=True) if risk <= _FITTING]
+    fitting = [case.oom for case, risk in zip(cases, full, strict=True) if risk <= SAFE]
     return {"n": len(fitting), "ran_out": sum(fitting)}
 
 
