@@ -36,6 +36,7 @@ _KV_TYPES = {
     "mlx": ("f16", "q8_0", "q4_0"),
     "vllm": ("f16", "fp8"),
     "sglang": ("f16", "fp8"),
+    "exllamav3": ("f16", "q8_0", "q6", "q4_0"),
 }
 _HOST_SHARE = 0.9
 """Share of the RAM that a model may take; the rest is the system's."""

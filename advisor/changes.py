@@ -11,9 +11,11 @@ from dataclasses import dataclass, replace
 
 from advisor.calibration import judged
 from advisor.config import Request, Setup
+from advisor.memory.exllama import EXLLAMA, cache_cells, chunk_tokens, jobs
 from advisor.memory.llamacpp import FAMILY, slots
 from advisor.memory.paged import batched_tokens, utilization
 from advisor.memory.placement import memory_of_devices
+from advisor.memory.state import layer_states
 from advisor.options import formats_for
 from advisor.words import SAFE
 from knowledge.catalog import Catalog
@@ -30,6 +32,7 @@ _HOST_SHARE = 0.9
 _CONTEXT_STEP = 1024
 _UBATCHES = (256, 128)
 _BATCHED_TOKENS = (2048, 1024)
+_CHUNKS = (1024, 512)
 _SEQUENCES = (64, 32, 16, 8, 4, 2, 1)
 _UTILIZATIONS = (0.9, 0.92, 0.94, 0.95, 0.96, 0.97)
 _FORMATS = 2
@@ -57,7 +60,10 @@ class Change:
 
 def changes_of(setup: Setup, catalog: Catalog) -> Iterator[Change]:
     """Every change worth trying, each alone."""
-    yield from _llamacpp_changes(setup) if setup.launch.engine in FAMILY else _paged_changes(setup)
+    if setup.launch.engine in FAMILY:
+        yield from _llamacpp_changes(setup)
+    else:
+        yield from _exllama_changes(setup) if setup.launch.engine in EXLLAMA else _paged_changes(setup)
     if setup.launch.engine in FAMILY and setup.launch.engine != "ollama":
         yield from _other_splits(setup, catalog)
     shorter = longest_context(setup) or longest_context(setup, _is_likelier_to_fit)
@@ -135,7 +141,22 @@ def _paged_changes(setup: Setup) -> Iterator[Change]:
     launch = setup.launch
     if launch.kv_type_k in {"f16", "bf16"}:
         yield Change("KV cache fp8", setup.with_launch(kv_type_k="fp8", kv_type_v="fp8"))
-    limit, wanted = launch.max_num_seqs or launch.concurrency, launch.concurrency
+    yield from _fewer_sequences(setup, launch.max_num_seqs or launch.concurrency)
+    if launch.engine != "vllm":
+        return
+    for tokens in _BATCHED_TOKENS:
+        if tokens < batched_tokens(setup):
+            yield Change(f"{tokens} tokens per step", setup.with_launch(max_num_batched_tokens=tokens))
+    if not launch.enforce_eager:
+        yield Change("eager mode (no CUDA graphs)", setup.with_launch(enforce_eager=True), _EAGER)
+    if launch.mmproj_gib:
+        yield Change("text only, without the vision encoder", setup.with_launch(mmproj_gib=None), _NO_IMAGES)
+    yield from _other_utilizations(setup)
+
+
+def _fewer_sequences(setup: Setup, limit: int) -> Iterator[Change]:
+    """The most sequences at once, under `limit`, with which it fits."""
+    wanted = setup.launch.concurrency
     sequences = sorted({n for n in (*_SEQUENCES, wanted) if wanted <= n < limit}, reverse=True)
     fewer = [setup.with_launch(max_num_seqs=n) for n in sequences]
     enough = (
@@ -147,16 +168,29 @@ def _paged_changes(setup: Setup) -> Iterator[Change]:
         most = enough.launch.max_num_seqs
         named = "one sequence at a time" if most == 1 else f"at most {most} sequences at once"
         yield Change(named, enough, _FEWER_SEQUENCES)
-    if launch.engine != "vllm":
-        return
-    for tokens in _BATCHED_TOKENS:
-        if tokens < batched_tokens(setup):
-            yield Change(f"{tokens} tokens per step", setup.with_launch(max_num_batched_tokens=tokens))
-    if not launch.enforce_eager:
-        yield Change("eager mode (no CUDA graphs)", setup.with_launch(enforce_eager=True), _EAGER)
+
+
+def _exllama_changes(setup: Setup) -> Iterator[Change]:
+    launch = setup.launch
+    for kind in ("q8_0", "q6", "q4_0"):
+        if _narrows(setup, kind):
+            yield Change(f"KV cache {kind}", setup.with_launch(kv_type_k=kind, kv_type_v=kind))
+    needed = setup.with_launch(cache_tokens=None)
+    if cache_cells(needed.launch) < cache_cells(launch):
+        tokens = format_tokens(cache_cells(needed.launch))
+        yield Change(f"a cache of {tokens} tokens", needed, _FEWER_SEQUENCES)
+    if layer_states(setup.model):  # other models pay nothing for sequences that do not come
+        yield from _fewer_sequences(setup, jobs(setup))
+    for chunk in _CHUNKS:
+        if chunk < chunk_tokens(launch):
+            yield Change(f"{chunk} tokens per step", setup.with_launch(max_num_batched_tokens=chunk))
     if launch.mmproj_gib:
-        yield Change("text only, without the vision encoder", setup.with_launch(mmproj_gib=None), _NO_IMAGES)
-    yield from _other_utilizations(setup)
+        yield Change("text only, without the vision tower", setup.with_launch(mmproj_gib=None), _NO_IMAGES)
+    if launch.draft_gib:
+        yield Change("no draft model", setup.with_launch(draft_gib=None), _NO_DRAFT)
+    moved = offloaded(setup)
+    if moved is not None:
+        yield Change(f"experts of {moved.launch.n_cpu_moe} layers on the host", moved)
 
 
 def _other_utilizations(setup: Setup) -> Iterator[Change]:
@@ -198,10 +232,14 @@ def _in_format(setup: Setup, quant: Quant, catalog: Catalog) -> Setup:
 def offloaded(setup: Setup, accept: Accept | None = None) -> Setup | None:
     """The setup with as little as possible on the host: experts of a mixture, whole layers of a dense model.
 
-    None where even everything on the host does not fit. Only llama.cpp splits so; Ollama moves whole layers.
+    None where even everything on the host does not fit. Only llama.cpp splits so; Ollama moves whole layers,
+    and ExLlama experts, unless every layer is split over the cards.
     """
     fits = accept or _is_safe
-    if setup.launch.engine not in FAMILY:
+    if setup.launch.engine in EXLLAMA:
+        if not setup.model.is_moe or setup.launch.tensor_parallel > 1:
+            return None
+    elif setup.launch.engine not in FAMILY:
         return None
     layers = setup.model.n_layers
     if setup.model.is_moe and setup.launch.engine != "ollama":
@@ -228,7 +266,9 @@ def longest_context(setup: Setup, accept: Accept | None = None) -> Setup | None:
 
 def _shortened(setup: Setup, ctx: int) -> Setup:
     launch = setup.launch
-    return setup.with_launch(ctx=ctx, depth=min(launch.depth, ctx), prompt=min(launch.prompt, ctx))
+    return setup.with_launch(
+        ctx=ctx, depth=min(launch.depth, ctx), prompt=min(launch.prompt, ctx), cache_tokens=None
+    )
 
 
 def _least(start: int, most: int, build: Callable[[int], Setup], fits: Accept) -> Setup | None:

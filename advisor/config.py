@@ -73,7 +73,7 @@ class LaunchConfig(Answer):
     """One exact way to launch one model: the `config` object of the contract.
 
     `ctx` is tokens per sequence; `depth` tokens already in the cache when decoding starts; `parallel` the
-    server's slots (llama.cpp) and `max_num_seqs` the scheduler's limit (vLLM).
+    server's slots (llama.cpp) and `max_num_seqs` the scheduler's limit (vLLM, SGLang, TabbyAPI).
     """
 
     model: str
@@ -118,6 +118,8 @@ class LaunchConfig(Answer):
     """Vision projector on the (first) device; None or 0: not loaded."""
     draft_gib: float | None = None
     """Weights of a separate draft model on the device; None or 0: none is loaded."""
+    cache_tokens: int | None = None
+    """Tokens of cache that all sequences share (ExLlama); None: the context of every user."""
     cpu_offload_gib: float = 0.0
     """Weights per device that a paged engine keeps in host memory (vLLM `--cpu-offload-gb`)."""
     path: str | None = None

@@ -13,6 +13,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 from advisor.engines.parsing import Reading
+from advisor.memory.exllama import EXLLAMA
 from advisor.memory.paged import PAGED
 from advisor.naming import model_asked, quant_asked
 from knowledge.catalog import Catalog
@@ -27,6 +28,8 @@ from knowledge.weights import NATIVE_MXFP4, best_weight_bytes
 if TYPE_CHECKING:
     from knowledge.real_model import RealModel
 
+_EXL3_DETAILS = re.compile(r"(?<=bpw)(?:[-_ ](?:h|ng)\d)+$", re.IGNORECASE)
+"""Bits of the head and of an n-gram table behind an EXL3 folder's name: `…_3.05bpw_h5_ng5`."""
 _PARENTS = 3
 """Folders above a file that may carry the model's name (a Hub cache has two between)."""
 _PROJECTOR_GIB = 0.87
@@ -58,6 +61,8 @@ def names_of(reading: Reading, options: Mapping[str, Any], catalog: Catalog) -> 
         raise UsageError("the command names no model", "name it with --model")
     if "$" in text:
         raise UsageError(f"the model {text!r} is a shell variable", "write its value, or add --model")
+    if reading.engine in EXLLAMA:
+        text = _EXL3_DETAILS.sub("", text)
     if not options.get("model") and existing_path(text) is None:
         match = _of_command(text, catalog)
         return Names(match, _format(reading, match, options, catalog), None, match.quant_text)
@@ -120,8 +125,9 @@ def _format(reading: Reading, match: ModelMatch, options: Mapping[str, Any], cat
         return resolve_quant(reading.quant, catalog)
     if reading.engine in PAGED:
         return resolve_quant("BF16", catalog)
+    example = "EXL3-4.0bpw" if reading.engine in EXLLAMA else "Q4_K_M"
     raise UsageError(
-        f"the file {reading.model!r} does not say its format", "name it with --quant, such as Q4_K_M"
+        f"the file {reading.model!r} does not say its format", f"name it with --quant, such as {example}"
     )
 
 

@@ -15,6 +15,8 @@ from advisor.config import LaunchConfig, Setup
 from advisor.engines.parsing import Reading, Remark
 from advisor.engines.parsing.ollama_env import default_context
 from advisor.launch_names import draft_gib, names_of, projector_gib
+from advisor.memory.exllama import EXLLAMA, PAGE, cache_cells
+from advisor.memory.kv_cache import pad
 from advisor.memory.llamacpp import slots
 from advisor.memory.paged import PAGED, sequences
 from advisor.receipts import NO_RECEIPTS, Receipts
@@ -60,10 +62,13 @@ def launched(
     own = {"gpu_count": count, "engine_version": reading.version, "spec": "mtp" if drafts else "none"}
     request = asked.request.model_copy(update=own)
     setup = setup_for(request, reading.engine, model, named.quant, gpu, catalog, named.files, receipts)
-    setup = setup.with_launch(**_settings(reading, model, gpu), **_beside(reading, setup, remarks, catalog))
+    settings = _settings(reading, model, gpu)
+    if reading.splits_tensors:
+        settings["tensor_parallel"] = count
+    setup = setup.with_launch(**settings, **_beside(reading, setup, remarks, catalog))
     if reading.engine == "vllm" and setup.launch.max_num_seqs is None:
         setup = setup.with_launch(max_num_seqs=sequences(setup))
-    setup = _in_context(reading, setup, remarks)
+    setup = _in_cache(reading, _in_context(reading, setup, remarks), remarks)
     return Launched(setup, named.match.label, named.quant_text, tuple(remarks))
 
 
@@ -117,7 +122,8 @@ def _settings(reading: Reading, model: ModelSpec, gpu: Gpu) -> dict[str, Any]:
     """The command's settings, with "every layer" and equal shares as the defaults that they are."""
     # what a command leaves open is the engine's, not what would be recommended
     settings = {"prefix_caching": None, "max_num_seqs": None, **reading.settings}
-    if not gpu.memory_each_gib and len(set(settings.get("tensor_split", ()))) == 1:
+    equal = not gpu.memory_each_gib and len(set(settings.get("tensor_split", ()))) == 1
+    if equal and reading.engine not in EXLLAMA:  # whose parts are limits
         settings["tensor_split"] = None  # equal shares are what equal cards get anyway
     layers = settings.get("n_gpu_layers")
     if layers is not None and layers > model.n_layers:
@@ -151,6 +157,27 @@ def _in_context(reading: Reading, setup: Setup, remarks: list[Remark]) -> Setup:
             f"--depth {launch.depth} is more than the {ctx} tokens that a sequence gets", "write less"
         )
     return setup.with_launch(ctx=max(ctx, 1), prompt=min(launch.prompt, max(ctx, 1)))
+
+
+def _in_cache(reading: Reading, setup: Setup, remarks: list[Remark]) -> Setup:
+    """The setup with the cache that all sequences of ExLlama share, which may cut what one of them gets."""
+    if reading.engine not in EXLLAMA:
+        return setup
+    launch = setup.launch
+    # left out, it is as long as one sequence
+    cells = launch.cache_tokens or pad(launch.ctx, PAGE)
+    if launch.ctx > cells:
+        if reading.context is not None:
+            said = f"the cache holds {format_tokens(cells)} tokens: no sequence gets more"
+            remarks.append(Remark("context", said))
+        setup = setup.with_launch(ctx=cells, depth=min(launch.depth, cells), prompt=min(launch.prompt, cells))
+        launch = setup.launch
+    users = max(launch.concurrency, 1)
+    if cells < users * launch.ctx:
+        held = f"{cells / launch.ctx:.2g} of {users} full contexts"
+        remarks.append(Remark("cache", f"the cache of {format_tokens(cells)} tokens holds {held} at once"))
+    needed = cache_cells(setup.with_launch(cache_tokens=None).launch)
+    return setup.with_launch(cache_tokens=None if cells == needed else cells)
 
 
 def per_sequence(launch: LaunchConfig, total: int) -> int:

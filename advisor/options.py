@@ -31,6 +31,16 @@ _GGUF_DYNAMIC = (
 )
 """Dynamic recipes lose less per bit from 3 bits down; they exist where somebody has published them."""
 _MLX = ("MLX-8bit", "MLX-6bit", "MLX-5bit", "MLX-4bit", "MLX-3bit")
+_EXL3 = (
+    "EXL3-8.0bpw",
+    "EXL3-6.0bpw",
+    "EXL3-5.0bpw",
+    "EXL3-4.5bpw",
+    "EXL3-4.0bpw",
+    "EXL3-3.5bpw",
+    "EXL3-3.0bpw",
+    "EXL3-2.5bpw",
+)
 _VLLM = ("BF16", "FP8", "AWQ-INT4", "GPTQ-INT4", "NVFP4")
 _VLLM_MIN_SM = {"BF16": 80, "FP8": 80, "AWQ-INT4": 75, "GPTQ-INT4": 75, "NVFP4": 100, "MXFP4": 80}
 """Weight-only Marlin kernels run FP8 from Ampere on (rule R01); NVFP4 is worth it with FP4 units only."""
@@ -48,11 +58,12 @@ _TAKES = {
     "ollama": ("parallel", "flash_attn"),
     "lmstudio": ("parallel",),
     "mlx": (),
+    "exllamav3": ("n_cpu_moe", "tensor_parallel", "max_num_seqs", "max_num_batched_tokens"),
 }
 """Options of the request that an engine has and some other lacks."""
 _READS = {
     "gguf": ("llama.cpp", "ollama", "lmstudio"),
-    "safetensors": ("vllm", "sglang", "mlx"),
+    "safetensors": ("vllm", "sglang", "mlx", "exllamav3"),
 }
 """The engines for each kind of file."""
 _GENERIC_FAMILY = "generic"
@@ -117,6 +128,12 @@ def engines_for(gpu: Gpu, request: Request, kind: str | None = None) -> tuple[st
 
 def _check_device(engine: str, gpu: Gpu) -> None:
     """Refuse an engine that does not run on the device, or not on cards that differ."""
+    if engine == "exllamav3" and gpu.memory_each_gib:
+        raise UnsupportedError("cards that differ are not counted for TabbyAPI", "use --engine llama.cpp")
+    if engine == "exllamav3" and gpu.vendor != "NVIDIA":
+        raise UnsupportedError(
+            f"TabbyAPI is known here on NVIDIA cards, not on {gpu.name}", "use --engine llama.cpp"
+        )
     if gpu.memory_each_gib and engine not in {"llama.cpp", "ollama"}:
         name = {"vllm": "vLLM", "sglang": "SGLang"}.get(engine, engine)
         raise UnsupportedError(f"{name} splits evenly, and {gpu.name} differ", "use --engine llama.cpp")
@@ -161,6 +178,8 @@ def _width(quant: Quant) -> float:
 
 
 def _listed(engine: str, model: ModelSpec, gpu: Gpu, catalog: Catalog) -> Sequence[str]:
+    if engine == "exllamav3":
+        return _EXL3
     # Natively 4-bit experts are stored as they are in every format: one entry says it all.
     native = model.architecture in NATIVE_MXFP4
     if engine in _READS["gguf"]:
@@ -188,6 +207,8 @@ def kv_pairs_for(engine: str, gpu: Gpu, request: Request) -> tuple[tuple[str, st
         if request.flash_attn is False:  # a quantized V cache needs flash attention (rule R20)
             return (("f16", "f16"),)
         return (("f16", "f16"), ("q8_0", "q8_0"), ("q4_0", "q4_0"))
+    if engine == "exllamav3":
+        return (("f16", "f16"), ("q8_0", "q8_0"), ("q6", "q6"), ("q4_0", "q4_0"))
     sm = compute_capability(gpu)
     narrow = sm is not None and sm >= _FP8_KV_MIN_SM
     return (("f16", "f16"), ("fp8", "fp8")) if narrow else (("f16", "f16"),)
@@ -195,4 +216,4 @@ def kv_pairs_for(engine: str, gpu: Gpu, request: Request) -> tuple[tuple[str, st
 
 def is_last_resort(pair: tuple[str, str]) -> bool:
     """Whether a cache type is tried only where nothing wider fits: below 8 bits answers get visibly worse."""
-    return any((normalise_kv_type(name) or "").startswith("q4") for name in pair)
+    return any((normalise_kv_type(name) or "").startswith(("q4", "q3", "q2")) for name in pair)

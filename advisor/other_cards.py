@@ -9,11 +9,13 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from advisor.config import Request, Setup
+from advisor.engines import PROPOSED
+from advisor.memory.paged import PAGED
 from advisor.options import engines_for
 from advisor.receipts import Receipts
 from advisor.setups import setup_for, with_room_for
 from knowledge.catalog import Catalog
-from knowledge.errors import UsageError
+from knowledge.errors import UnsupportedError, UsageError
 from knowledge.schema import Gpu
 
 if TYPE_CHECKING:
@@ -48,5 +50,10 @@ def other_cards(
 
 
 def _runs(engine: str, gpu: Gpu, request: Request) -> bool:
-    anything = request.model_copy(update={"engine": None, "engine_version": None, "gpu": gpu.name})
-    return engine in engines_for(gpu, anything)
+    alike = "vllm" if engine in PAGED else engine  # SGLang's cards are taken to be vLLM's
+    asked = None if alike in PROPOSED else engine
+    alone = request.model_copy(update={"engine": asked, "engine_version": None, "gpu": gpu.name})
+    try:
+        return alike in engines_for(gpu, alone)
+    except UnsupportedError:  # it does not run on such a device
+        return False

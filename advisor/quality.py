@@ -26,7 +26,7 @@ _KV_LOSS = {
     # only 68 % agreement on gemma-4-26B-A4B; the others lie between by their bits.
     "f32": 0.0, "f16": 0.0, "bf16": 0.0, "int8": 0.002, "q8_0": 0.002, "turbo8": 0.002, "fp8": 0.004,
     "q5_1": 0.008, "q5_0": 0.01, "q4_1": 0.02, "q4_0": 0.02, "iq4_nl": 0.02, "nvfp4": 0.02,
-    "turbo4": 0.01, "turbo3": 0.02, "turbo2": 0.06,
+    "turbo4": 0.01, "turbo3": 0.02, "turbo2": 0.06, "q7": 0.003, "q6": 0.005, "q3": 0.04, "q2": 0.1,
 }  # fmt: skip
 _EPOCH = dt.date(2024, 1, 1)
 

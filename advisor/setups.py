@@ -6,11 +6,12 @@ answer. It understands no free text (`advisor.asking`) and judges nothing.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from advisor.calibration import calibrated
 from advisor.config import Host, LaunchConfig, Request, Setup
 from advisor.engines import apply, vllm
+from advisor.memory.exllama import jobs
 from advisor.memory.llamacpp import FAMILY, slots
 from advisor.memory.paged import PAGED, sequences
 from advisor.memory.state import layer_states
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 BACKENDS = ("cuda", "rocm", "vulkan", "metal", "sycl", "cpu")
 """Compute backends that a build of an engine can have."""
+_SAFETENSORS = (*PAGED, "mlx", "exllamav3")
+"""Engines that read such files; the others read GGUF."""
 DEFAULT_BATCH, DEFAULT_UBATCH = 2048, 512
 """llama.cpp's `--batch-size` and `--ubatch-size`."""
 
@@ -66,7 +69,8 @@ def setup_for(
         UsageError: a stated file size that cannot be this model in this format.
     """
     paged = engine in PAGED
-    own = files if files and files.are(quant, "safetensors" if paged or engine == "mlx" else "gguf") else None
+    kind: Literal["safetensors", "gguf"] = "safetensors" if engine in _SAFETENSORS else "gguf"
+    own = files if files and files.are(quant, kind) else None
     if files and own is None and files.path and not files.catalogued:
         model = model.model_copy(update={"hf_id": files.path})  # what vLLM quantizes while loading
     ubatch = request.ubatch or DEFAULT_UBATCH
@@ -111,8 +115,11 @@ def setup_for(
     else:
         weights = own.weights.with_drafts() if request.spec == "mtp" else own.weights
     setup = Setup(launch, model, quant, weights, gpu, host)
-    whole = _with_caching(_with_sequences(setup), catalog) if engine == "vllm" else setup
-    return calibrated(whole, receipts, catalog)
+    if engine == "vllm":
+        setup = _with_caching(_with_sequences(setup), catalog)
+    elif engine == "exllamav3" and jobs(setup) < request.concurrency:  # its default would let some wait
+        setup = setup.with_launch(max_num_seqs=request.concurrency)
+    return calibrated(setup, receipts, catalog)
 
 
 def with_room_for(setup: Setup, users: int, request: Request) -> Setup:

@@ -45,6 +45,12 @@ KV_TYPES: dict[str, KvType] = {
         KvType("int8", 128, 132),
         KvType("int4", 128, 68),
         KvType("nvfp4", 16, 9),
+        # ExLlamaV3: 2 to 8 bits and a 16-bit scale per 32, so that 4, 5 and 8 take what ggml's types take
+        # (https://github.com/turboderp-org/exllamav3/blob/32da457/exllamav3/cache/quant.py)
+        KvType("q7", 32, 30),
+        KvType("q6", 32, 26),
+        KvType("q3", 32, 14),
+        KvType("q2", 32, 10),
         # TurboQuant: codes of a rotated head of 128 and its norm, 52 bytes at 3 bits and 68 at 4
         # (https://github.com/ikawrakow/ik_llama.cpp/issues/1509, https://github.com/vllm-project/vllm/pull/39008)
         KvType("turbo2", 128, 36),

@@ -12,8 +12,12 @@ import pytest
 
 import advisor
 from advisor import check, service
+from advisor.changes import changes_of
 from advisor.cli import main
 from advisor.config import Check, Fix
+from advisor.engines.parsing import parse_command
+from advisor.engines.rewriting import rewritten
+from advisor.launched import launched
 from advisor.words import SAFE, command_text
 from knowledge.catalog import default_catalog
 from knowledge.errors import AdvisorError, UnknownNameError, UsageError
@@ -91,6 +95,17 @@ COMMANDS = [
     ("vllm serve Qwen/Qwen3.5-27B-FP8 --max-model-len=131072 --port 8000", {"gpu": "4090", "vram": 48}),
     ("docker run --gpus all vllm/vllm-openai:v0.19.0 --model Qwen/Qwen3-32B -tp 2", {"gpu": "2x4090"}),
     ("python -m sglang.launch_server --model-path Qwen/Qwen3-14B --tp 1", {"gpu": "4090"}),
+    (
+        "./start.sh --model-dir /m --model-name Qwen3.6-27B-exl3_5.0bpw --cache-size 262144 --vision true",
+        {"gpu": "3090"},
+    ),
+    (
+        (
+            "python main.py --model-name Qwen3.5-35B-A3B-exl3-6.0bpw_h6 --cache-size 131072 --cache-mode 8,6 "
+            "--max-seq-len 65536 --max-batch-size 16 --gpu-split 12 14"
+        ),
+        {"gpu": "2x4080"},
+    ),
     ("OLLAMA_CONTEXT_LENGTH=131072 OLLAMA_NUM_PARALLEL=2 ollama run qwen3.5:27b", {"gpu": "3090"}),
 ]
 
@@ -131,6 +146,7 @@ RECOMMENDED = [
     {"model": "qwen3.5-27b", "gpu": "4090", "vram": 48, "engine": "vllm", "ctx": "128k", "concurrency": 2},
     {"model": "qwen3.5-27b", "gpu": "4090", "vram": 48, "engine": "vllm", "engine_version": "0.19.0"},
     {"gpu": "7900 xtx", "ctx": "32k"},
+    {"model": "qwen3.5-27b", "gpu": "3090", "engine": "exllamav3", "ctx": "64k", "concurrency": 2},
 ]
 _ASKED_AGAIN = ("gpu", "vram", "headless", "ram", "concurrency", "depth", "prompt", "engine_version")
 
@@ -336,3 +352,26 @@ def test_a_wrong_command_line_exits_with_2(capsys):
     err = capsys.readouterr().err
     assert err.startswith("error: ")
     assert err.count("\n") == 1
+
+
+def test_every_change_of_a_tabbyapi_launch_can_be_written_down():
+    """Whether it helps or not: the command with the change is read as the launch with the change."""
+    command = (
+        "python main.py --model-name Qwen3.5-35B-A3B-exl3-4.0bpw_h6 --max-seq-len 65536 --cache-size 262144 "
+        "--max-batch-size 16 --draft-model-name Qwen3.5-0.8B-exl3-4.0bpw --vision true"
+    )
+    reading, catalog = parse_command(command), default_catalog()
+    before = launched(reading, {"gpu": "4090"}, catalog)
+    changes = list(changes_of(before.setup, catalog))
+    words = " · ".join(change.text for change in changes)
+    for part in (
+        "KV cache q8_0", "KV cache q6", "KV cache q4_0", "a cache of 64Ki tokens", "one sequence at a time",
+        "1024 tokens per step", "512 tokens per step", "vision tower", "no draft model", "experts of",
+        "context ", "weights in EXL3-",
+    ):  # fmt: skip
+        assert part in words, part
+    for change in changes:
+        text = rewritten(reading, before.setup, change.setup, before.quant_text, catalog)
+        after = launched(parse_command(text), {"gpu": "4090"}, catalog).setup.launch
+        assert after == change.setup.launch, change.text
+        assert text != command

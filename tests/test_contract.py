@@ -12,6 +12,7 @@ import advisor
 from advisor import service
 from advisor.asking import Options, understand
 from advisor.config import LaunchConfig
+from advisor.memory.llamacpp import slots
 from advisor.setups import options_of
 from knowledge.catalog import default_catalog
 from knowledge.errors import UsageError
@@ -190,9 +191,10 @@ def test_whatever_is_written_in_an_option_is_understood_or_refused_in_a_line(opt
     prompt=st.integers(1, 4096), concurrency=st.integers(1, 9), n_gpu_layers=st.none() | st.integers(0, 99),
     parallel=st.none() | st.integers(1, 9), ubatch=st.integers(32, 2048), backend=st.just("vulkan"),
     kv_unified=st.none() | st.booleans(), flash_attn=st.booleans(),
-))  # fmt: skip
+).filter(lambda launch: launch.parallel is not None or launch.concurrency <= slots(launch)[0]))  # fmt: skip
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_configuration_is_asked_for_by_its_own_options(launch):
+    # more users than the server's own slots are given a slot each, where none were asked for
     asked = understand(options_of(launch), CATALOG)
     assert service.exact_setup(asked, CATALOG).launch == launch
 

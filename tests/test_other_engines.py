@@ -1,4 +1,4 @@
-"""Engines that are predicted for when they are asked for: SGLang, Ollama, LM Studio, MLX."""
+"""Engines that are predicted for when they are asked for: SGLang, Ollama, LM Studio, MLX, TabbyAPI."""
 
 import pytest
 
@@ -40,6 +40,30 @@ GOLDEN = [
         "mlx_lm.server --model Qwen/Qwen3.5-9B",
         {},
     ),
+    (
+        {"engine": "tabbyapi", "quant": "EXL3-4.0bpw", "gpu": "3060", "kv_type_k": "q8", "kv_type_v": "q6"},
+        (
+            "python main.py --model-name Qwen3.5-9B-EXL3-4.0bpw --max-seq-len 32000 --cache-size 32000 "
+            "--cache-mode 8,6"
+        ),
+        {},
+    ),
+    (
+        {
+            "engine": "exllamav3",
+            "quant": "EXL3-6.0bpw",
+            "gpu": "2x3090",
+            "concurrency": 6,
+            "tensor_parallel": 2,
+            "max_num_batched_tokens": 4096,
+            "spec": "mtp",
+        },
+        (
+            "python main.py --model-name Qwen3.5-9B-EXL3-6.0bpw --max-seq-len 32000 --cache-size 192000 "
+            "--max-batch-size 6 --chunk-size 4096 --tensor-parallel true --draft-mode mtp"
+        ),
+        {},
+    ),
 ]
 
 
@@ -54,6 +78,18 @@ def test_ollamas_tag_is_made_from_a_modelfile():
     assert (form.name, form.text) == (
         "Modelfile", "FROM hf.co/unsloth/Qwen3.5-9B-GGUF:Q4_K_M\nPARAMETER num_ctx 32000",
     )  # fmt: skip
+
+
+def test_tabbyapis_flags_can_stand_in_a_file():
+    asked = {"kv_type": "q4", "spec": "mtp"}
+    found = predict(
+        model="qwen3.5-9b", ctx="32k", engine="exllamav3", quant="EXL3-4.0bpw", gpu="3060", **asked
+    )
+    (form,) = found.other_forms
+    assert form.text == (
+        "model:\n  model_name: Qwen3.5-9B-EXL3-4.0bpw\n  max_seq_len: 32000\n  cache_size: 32000\n"
+        "  cache_mode: 4,4\ndraft_model:\n  draft_mode: mtp"
+    )
 
 
 @pytest.mark.parametrize(("asked", "command", "environment"), GOLDEN, ids=lambda value: str(value)[:30])
@@ -84,6 +120,17 @@ def test_each_has_its_own_command_and_figures(asked, command, environment):
         ({"engine": "sglang", "quant": "FP8", "gpu": "4090", "ubatch": 256}, "sglang has no --ubatch"),
         ({"engine": "sglang", "quant": "FP8", "gpu": "4090+3090"}, "SGLang splits evenly"),
         ({"engine": "sglang", "quant": "FP8", "gpu": "4090", "spec": "mtp"}, "speculation by SGLang"),
+        ({"engine": "exllamav3", "quant": "Q4_K_M", "gpu": "3090"}, "cannot run Q4_K_M"),
+        ({"engine": "exllamav3", "quant": "EXL3-4.0bpw", "gpu": "7900 xtx"}, "on NVIDIA cards, not on"),
+        ({"engine": "exllamav3", "quant": "EXL3-4.0bpw", "gpu": "4090+3090"}, "cards that differ"),
+        ({"engine": "exllamav3", "quant": "EXL3-4.0bpw", "gpu": "t4"}, "before Ampere"),
+        ({"engine": "exllamav3", "quant": "EXL3-4.0bpw", "gpu": "3090", "ubatch": 256}, "has no --ubatch"),
+        ({"engine": "exllamav3", "quant": "EXL3-4.0bpw", "gpu": "3090", "kv_type": "fp8"}, "no KV cache"),
+        ({"engine": "exllamav3", "quant": "EXL3-4.0bpw", "gpu": "3090", "kv_type_k": "q8"}, "no KV cache"),
+        (
+            {"engine": "exllamav3", "quant": "EXL3-4.0bpw", "gpu": "4x3090", "tensor_parallel": 2},
+            "every card it uses",
+        ),
         ({"engine": "tabby", "quant": "FP8", "gpu": "4090"}, "use one of: llama.cpp, vllm, sglang"),
     ],
 )
@@ -94,7 +141,8 @@ def test_what_an_engine_cannot_is_one_line(asked, says):
 
 
 @pytest.mark.parametrize(
-    ("engine", "gpu"), [("sglang", "4090"), ("ollama", "4090"), ("lmstudio", "4090"), ("mlx", "m4 max")]
+    ("engine", "gpu"),
+    [("sglang", "4090"), ("ollama", "4090"), ("lmstudio", "4090"), ("mlx", "m4 max"), ("exllamav3", "4090")],
 )
 def test_they_are_ranked_when_asked_for(engine, gpu):
     found = recommend(model="qwen3.5-9b", gpu=gpu, ctx="32k", engine=engine).recommendations
@@ -114,3 +162,12 @@ def test_users_have_slots_of_their_own(engine):
     assert found.config.parallel == found.users == found.config.concurrency
     assert str(found.users) in f"{found.command} {found.env}"
     assert found.users < 40
+
+
+@pytest.mark.parametrize(
+    ("engine", "quant"), [("exllamav3", "EXL3-4.0bpw"), ("sglang", "FP8"), ("ollama", "Q4_K_M")]
+)
+def test_smaller_cards_are_found_for_engines_that_have_to_be_asked_for(engine, quant):
+    found = limits(model="qwen3.5-9b", gpu="4090", quant=quant, ctx="32k", engine=engine).cards
+    assert found
+    assert min(card.memory_gib for card in found) < 24

@@ -23,6 +23,7 @@ from knowledge.weights import NATIVE_MXFP4, weight_bytes
 
 CATALOG = default_catalog()
 QWEN = "Qwen3.5-35B-A3B-UD-Q4_K_XL.gguf"
+TABBY = "python main.py --model-name Qwen3.5-35B-A3B-exl3-4.0bpw"
 
 
 def words(text):
@@ -92,6 +93,11 @@ def test_a_broken_quote_and_an_empty_text_are_refused(text):
         ("podman run --rm -p 8000:8000 docker.io/vllm/vllm-openai:latest --model a/b", "vllm", "a/b"),
         ("docker run --shm-size 32g lmsysorg/sglang python3 -m sglang.launch_server --model-path a/b",
          "sglang", "a/b"),
+        ("cd tabbyAPI && python3 main.py --model-name x", "exllamav3", "x"),
+        ("/opt/tabbyAPI/start.sh --model-name=x", "exllamav3", "x"),
+        ("uv run main.py --model-name x", "exllamav3", "x"),
+        ("python C:\\tabbyAPI\\main.py --model-dir m --model-name x", "exllamav3", "x"),
+        ("docker run ghcr.io/theroyallab/tabbyapi:latest main.py --model-name x", "exllamav3", "x"),
         ("docker run --entrypoint vllm -it rocm/vllm:x serve a/b", "vllm", "a/b"),
     ],
 )  # fmt: skip
@@ -101,7 +107,10 @@ def test_the_program_is_found_behind_its_wrappers(text, engine, model):
     assert reading.unknown == ()
 
 
-@pytest.mark.parametrize("text", ["./main -m x", "echo hello", "docker run ubuntu ls", "llama-bench -m x"])
+@pytest.mark.parametrize("text", [
+    "./main -m x", "echo hello", "docker run ubuntu ls", "llama-bench -m x", "python main.py --epochs 3",
+    "python train.py --model-name x",
+])  # fmt: skip
 def test_what_starts_no_known_engine_is_refused(text):
     with pytest.raises(UsageError, match="llama-server"):
         parse_command(text)
@@ -186,6 +195,15 @@ def test_llamacpp_reads_its_variables_and_flags_count_more():
         ("vllm serve a/b --speculative-config {method:mtp}", "no JSON"),
         ("vllm serve a/b --max 3", "beginning of several flags"),
         ("python -m sglang.launch_server --model-path a/b --tp two", "not a whole number"),
+        (f"{TABBY} --cache-size 1000", "write --cache-size 1024"),
+        (f"{TABBY} --cache-mode 9,4", "--cache-mode '9,4' is unknown"),
+        (f"{TABBY} --cache-mode fp8", "unknown"),
+        (f"{TABBY} --gpu-split 20,24", "write one number per card"),
+        (f"{TABBY} --tensor-parallel", "has no value"),
+        (f"{TABBY} --tensor-parallel maybe", "neither on nor off"),
+        (f"{TABBY} --draft-mode eagle", "use model, mtp, ngram"),
+        (f"{TABBY} --max-batch-size 0", "from 1"),
+        (f"{TABBY} --config my.yml", "everything from my.yml"),
         ("OLLAMA_KV_CACHE_TYPE=q5 ollama run x", "unknown"),
         ("OLLAMA_NUM_PARALLEL=two ollama run x", "not a whole number"),
     ],
@@ -206,6 +224,9 @@ def test_values_of_the_wrong_type_are_refused(text, says):
         ("vllm serve a/b --max-model-length 5", "--max-model-length", "--max-model-len"),
         ("vllm serve a/b --gpu-layers 3", "--gpu-layers", None),
         ("sglang serve --model-path a/b --context-len-x 5", "--context-len-x", "--context-length"),
+        (f"{TABBY} --max-seq-length 5", "--max-seq-length", "--max-seq-len"),
+        (f"{TABBY} --max_seq_len 5", "--max_seq_len", "--max-seq-len"),
+        (f"{TABBY} stray", "stray", None),
         ("OLLAMA_KV_CACHE=q8_0 ollama run x", "OLLAMA_KV_CACHE", "OLLAMA_KV_CACHE_TYPE"),
     ],
 )  # fmt: skip
@@ -229,6 +250,68 @@ def test_unknown_flags_are_reported_with_the_nearest(text, flag, nearest):
 def test_a_flag_that_the_version_lacks_is_reported(text, version):
     (unknown,) = parse_command(text, version).unknown
     assert version in unknown.reason
+
+
+def test_tabbyapis_flags_are_settings():
+    reading = parse_command(
+        f"{TABBY} --max-seq-len 32768 --cache-size=65536 --cache-mode 8,4 --max-batch-size 2 --port 5001 "
+        "--chunk-size 1024 --gpu-split 20 0 24.5 --cpu-moe-offload-layers 3 --draft-mode mtp "
+        "--draft-num-tokens 2 --vision True --tensor-parallel False"
+    )
+    assert reading.unknown == ()
+    assert (reading.context, reading.devices, reading.loads_projector) == (32768, 2, True)
+    assert not reading.splits_tensors
+    assert reading.settings == {
+        "cache_tokens": 65536, "kv_type_k": "q8_0", "kv_type_v": "q4_0", "max_num_seqs": 2,
+        "max_num_batched_tokens": 1024, "tensor_split": (20.0, 24.5), "n_cpu_moe": 3, "spec_decode": "mtp:2",
+    }  # fmt: skip
+    # what argparse would refuse is reported, and understood all the same
+    assert parse_command(f"{TABBY} --cache_mode Q6").settings == {"kv_type_k": "q6", "kv_type_v": "q6"}
+    assert parse_command(f"{TABBY} --draft-model-name tiny-exl3-4.0bpw").draft == "tiny-exl3-4.0bpw"
+    split = parse_command(f"{TABBY} --cpu-moe-split-experts 40 --draft-mode ngram")
+    assert [remark.rule for remark in split.remarks] == ["not-counted", "draft"]
+
+
+def tabbys(arguments, gpu="4090", **options):
+    return launched(parse_command(f"{TABBY} {arguments}"), {"gpu": gpu, **options}, CATALOG)
+
+
+def test_tabbyapis_cache_is_one_for_all_sequences():
+    def cache(arguments, **options):
+        launch = tabbys(arguments, **options).setup.launch
+        return launch.ctx, launch.cache_tokens
+
+    assert cache("") == (262144, None)
+    assert cache("--max-seq-len 8192 --cache-size 8192") == (8192, None)
+    assert cache("--max-seq-len 8192 --cache-size 32768") == (8192, 32768)
+    assert cache("--max-seq-len 8192 --cache-size 32768", concurrency=4) == (8192, None)
+    assert cache("--max-seq-len 8192", concurrency=4) == (8192, 8192)
+    assert cache("--max-seq-len -1 --cache-size 4096") == (4096, None)
+    cut = tabbys("--max-seq-len 8192 --cache-size 4096", concurrency=2)
+    assert (cut.setup.launch.ctx, cut.setup.launch.cache_tokens) == (4096, 4096)
+    assert [remark.rule for remark in cut.remarks if "cache" in remark.text] == ["context", "cache"]
+    assert "1 of 2 full contexts" in cut.remarks[-1].text
+
+
+def test_tabbyapi_splits_tensors_over_the_cards_there_are():
+    assert tabbys("--tensor-parallel true", "4x3090").setup.launch.tensor_parallel == 4
+    assert tabbys("--tensor-parallel true").setup.launch.tensor_parallel == 1
+    assert tabbys("--tensor-parallel no", "4x3090").setup.launch.tensor_parallel == 1
+    # limits are kept, alike or not
+    assert tabbys("--gpu-split 10 10", "2x3090").setup.launch.tensor_split == (10, 10)
+    assert tabbys("--gpu-split 0 20", "2x3090").setup.launch.gpu_count == 1
+
+
+def test_exl3_folders_are_named_as_people_name_them():
+    for name, quant in (
+        ("Qwen3.5-35B-A3B-exl3_3.05bpw_h5_ng5", "EXL3-3.05bpw"),
+        ("turboderp_Qwen3.5-35B-A3B-exl3-4.00bpw-h6", "EXL3-4.0bpw"),
+        ("Qwen3.5-35B-A3B-EXL3-2.5bpw", "EXL3-2.5bpw"),
+    ):
+        launch = launched(parse_command(f"python main.py --model-name {name}"), {"gpu": "4090"}, CATALOG)
+        assert (launch.setup.model.hf_id, launch.setup.quant.name) == ("Qwen/Qwen3.5-35B-A3B", quant), name
+    with pytest.raises(UsageError, match=r"such as EXL3-4\.0bpw"):
+        launched(parse_command("python main.py --model-name Qwen3.5-35B-A3B"), {"gpu": "4090"}, CATALOG)
 
 
 @pytest.mark.parametrize("flag", ["--disable-prefix-caching", "--no-enable-prefix-caching"])
@@ -409,7 +492,37 @@ def ollama_setups(draw):
     )  # fmt: skip
 
 
+EXL3_TYPES = ("q8_0", "q7", "q6", "q5_0", "q4_0", "q3", "q2")
+
+
+@st.composite
+def exllama_setups(draw):
+    model = draw(st.sampled_from(MODELS))
+    spec = CATALOG.models[model]
+    count = draw(st.integers(1, 4))
+    whole = draw(st.booleans())
+    ctx, users = draw(st.integers(2048, 200_000)), draw(st.integers(1, 8))
+    needed = -(-users * ctx // 256) * 256
+    other = st.integers(-(-ctx // 256), 4 * needed // 256).map(lambda pages: pages * 256)
+    cache = draw(st.none() | other.filter(lambda cells: cells != needed))
+    split = draw(st.none() | st.tuples(*[st.integers(2, 48).map(lambda half: half / 2)] * count))
+    return setup_of(
+        model, draw(st.sampled_from([f"EXL3-{bits}bpw" for bits in ("8.0", "4.5", "2.5")])),
+        draw(st.sampled_from(["RTX 3090", "RTX 4090", "RTX 5090"])), engine="exllamav3",
+        ctx=ctx, concurrency=users, cache_tokens=cache,
+        kv_type_k="f16" if whole else draw(st.sampled_from(EXL3_TYPES)),
+        kv_type_v="f16" if whole else draw(st.sampled_from(EXL3_TYPES)),
+        gpu_count=count, tensor_parallel=draw(st.sampled_from([1, count])),
+        tensor_split=split if count > 1 else None,
+        n_cpu_moe=draw(st.integers(0, spec.n_layers)) if spec.is_moe else 0,
+        max_num_seqs=draw(st.none() | st.integers(1, 128)),
+        max_num_batched_tokens=draw(st.none() | st.integers(1, 32).map(lambda pages: 256 * pages)),
+        spec_decode=draw(st.sampled_from(["none", "mtp", "mtp:3"])) if spec.has_mtp else "none",
+    )  # fmt: skip
+
+
 ANY_SETUP = st.one_of(
+    exllama_setups(),
     llamacpp_setups(),
     paged_setups("vllm", VLLM_VERSIONS),
     paged_setups("sglang", SGLANG_VERSIONS),
@@ -443,6 +556,21 @@ def test_a_container_means_the_same_as_the_command(setup):
         inside, outside = parse_command(form.text), parse_command(command, setup.launch.engine_version)
         assert (inside.settings, inside.model) == (outside.settings, outside.model)
         assert inside.version == (setup.launch.engine_version or newest("vllm").text)
+
+
+@given(exllama_setups())
+def test_a_config_file_says_what_the_command_says(setup):
+    command, _ = render(setup)
+    (form,) = other_forms(setup, command)
+    words, section = ["python", "main.py"], ""
+    for line in form.text.splitlines():
+        if not line.startswith(" "):
+            section = line
+            continue
+        key, _, value = line.strip().partition(": ")
+        words += [f"--{key.replace('_', '-')}", *value.strip("[]").split(", ")]
+        assert section == ("draft_model:" if key.startswith("draft_") else "model:")
+    assert words == shlex.split(command)
 
 
 @given(llamacpp_setups())
@@ -504,6 +632,7 @@ def test_every_models_name_survives_the_round_trip(model):
         ("llama.cpp", ["MXFP4"] if native else GGUF),
         ("vllm", ["MXFP4"] if native else ["BF16", "FP8", "AWQ-INT4", "NVFP4"]),
         ("ollama", ["MXFP4"] if native else ["Q4_K_M", "Q8_0"]),
+        ("exllamav3", ["EXL3-4.0bpw", "EXL3-2.5bpw"]),
     ):
         for quant in quants:
             setup = setup_of(

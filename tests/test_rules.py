@@ -32,6 +32,10 @@ def vllm(model=DENSE, quant="FP8", gpu="RTX 4090", **launch):
     return setup_of(model, quant, gpu, engine="vllm", **launch)
 
 
+def tabby(model=DENSE, quant="EXL3-4.0bpw", gpu="RTX 4090", **launch):
+    return setup_of(model, quant, gpu, engine="exllamav3", **launch)
+
+
 def with_head_dim(head_dim, **launch):
     setup = setup_of(**launch)
     return replace(
@@ -106,6 +110,13 @@ CASES = {
         vllm(HYBRID, spec_decode="mtp"),
     ),
     "R74": (vllm(HYBRID), vllm(HYBRID, engine_version="0.16.0")),
+    "R53": (tabby(HYBRID, concurrency=5), tabby(HYBRID, concurrency=4)),
+    "R77a": (
+        tabby(MOE, n_cpu_moe=4, gpu_count=2, tensor_parallel=2),
+        tabby(MOE, n_cpu_moe=4, gpu_count=2),
+    ),
+    "R79": (tabby(gpu="RX 7900 XTX"), tabby()),
+    "R79a": (tabby(gpu="RTX 2080 Ti"), tabby(gpu="RTX 3090")),
     "R77": (setup_of(MOE, n_cpu_moe=4), setup_of(MOE)),
     "R78": (setup_of(gpu="RX 6800 XT"), setup_of(gpu="RX 7900 XTX")),
 }
@@ -128,7 +139,7 @@ def unmatchable(rule):
 
 
 def test_every_matchable_rule_of_our_engines_has_a_case():
-    ours = {rule.id for rule in RULES.values() if rule.engine in ("", "llama.cpp", "vllm")}
+    ours = {rule.id for rule in RULES.values() if rule.engine in ("", "llama.cpp", "vllm", "exllamav3")}
     matchable = {
         id_ for id_ in ours
         if not unmatchable(RULES[id_]) and "block_scaled" not in RULES[id_].config

@@ -19,6 +19,13 @@ SITUATIONS = {
     "the whole context of a hybrid model": {"model": "qwen3.5-35b-a3b", "gpu": "3090", "ctx": 262144},
     "six agents on two cards": {"gpu": "2x3090", "ctx": "64k", "concurrency": 6},
     "six agents, llama.cpp": {"gpu": "2x3090", "ctx": "64k", "concurrency": 6, "engine": "llama.cpp"},
+    "six agents, TabbyAPI": {
+        "model": "qwen3.6-27b",
+        "gpu": "2x3090",
+        "ctx": "64k",
+        "concurrency": 6,
+        "engine": "exllamav3",
+    },
     "throughput": {"gpu": "H100", "ctx": "16k", "concurrency": 32, "goal": "throughput"},
     "larger than the card": {"model": "gpt-oss-120b", "gpu": "4090", "ram": 96, "ctx": "64k"},
     "shared memory": {"model": "gpt-oss-120b", "gpu": "Strix Halo", "ctx": "64k"},

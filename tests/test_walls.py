@@ -130,12 +130,28 @@ def texts_of(path):
     ]
 
 
-@pytest.mark.parametrize("path", [app_path(), *modules_of(ADVISOR / "cli")], ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "path",
+    [app_path(), *modules_of(ADVISOR / "cli"), *modules_of(ADVISOR / "page")],
+    ids=lambda path: path.name,
+)
 def test_a_front_end_knows_the_service_the_answers_and_how_they_are_printed(path):
     allowed = (
         *(
             f"advisor.{room}"
-            for room in ("service", "config", "listings", "render", "tables", "checked", "words", "cli")
+            for room in (
+                "service",
+                "config",
+                "listings",
+                "scores",
+                "what_if",
+                "render",
+                "tables",
+                "checked",
+                "words",
+                "cli",
+                "page",
+            )
         ),
         "advisor.learning.installed",  # `--version` is not worth loading the service
         "knowledge.errors.",
@@ -169,7 +185,9 @@ SPELLINGS = re.compile(
 def test_engine_flags_are_spelt_only_in_engines():
     # our own options may be spelt like an engine's
     elsewhere = [
-        path for path in modules_of(ADVISOR) if not {"engines", "cli"} & set(path.relative_to(ADVISOR).parts)
+        path
+        for path in modules_of(ADVISOR)
+        if not {"engines", "cli", "page"} & set(path.relative_to(ADVISOR).parts)
     ]
     assert {path.name: text for path in elsewhere for text in texts_of(path) if SPELLINGS.search(text)} == {}
     engines = [text for path in modules_of(ADVISOR / "engines") for text in texts_of(path)]

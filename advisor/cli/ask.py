@@ -78,7 +78,7 @@ def check(
 ) -> None:
     """Check a launch command: does it fit, what takes the memory, and which single change would unlock it.
 
-    It reads llama-server, llama-cli, vllm, sglang and ollama commands, with their wrappers and containers.
+    It reads llama-server, llama-cli, vllm, sglang, ollama and TabbyAPI commands, wrapped or in containers.
 
     Example: advisor check "llama-server -m Qwen3.5-35B-A3B-UD-Q4_K_XL.gguf -c 262144 -ngl 99" --gpu 3090
     """

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from advisor.config import Setup
-from advisor.engines import llamacpp, lmstudio, mlx, ollama, sglang, vllm
+from advisor.engines import exllamav3, llamacpp, lmstudio, mlx, ollama, sglang, vllm
 from advisor.engines.command_line import flags_in
 from advisor.engines.rules import RuleOutcome, apply
 from advisor.engines.versions import newest
@@ -18,20 +18,22 @@ from knowledge.errors import UnsupportedError
 _Render = Callable[[Setup, RuleOutcome, Catalog | None], tuple[str, dict[str, str]]]
 _RENDERERS: dict[str, _Render] = {
     "llama.cpp": llamacpp.render, "vllm": vllm.render, "sglang": sglang.render, "ollama": ollama.render,
-    "lmstudio": lmstudio.render, "mlx": mlx.render,
+    "lmstudio": lmstudio.render, "mlx": mlx.render, "exllamav3": exllamav3.render,
 }  # fmt: skip
 _SPELLINGS = {
     "llamacpp": "llama.cpp", "llama-cpp": "llama.cpp", "llama-server": "llama.cpp", "lm studio": "lmstudio",
     "lm-studio": "lmstudio", "lms": "lmstudio", "mlx-lm": "mlx", "mlx_lm": "mlx",
+    "tabbyapi": "exllamav3",
 }  # fmt: skip
 
 PROPOSED = ("llama.cpp", "vllm")
 """Engines that are proposed where none is asked for."""
-ENGINES = (*PROPOSED, "sglang", "ollama", "lmstudio", "mlx")
+ENGINES = (*PROPOSED, "sglang", "ollama", "lmstudio", "mlx", "exllamav3")
 """Engines that are predicted for."""
 ON_EVERY_LINE = frozenset({
     "--ctx-size", "--n-gpu-layers", "--flash-attn", "--model", "--hf-repo", "--port", "--parallel",
     "--max-model-len", "--gpu-memory-utilization", "--max-num-seqs",
+    "--model-name", "--max-seq-len", "--cache-size",
 })  # fmt: skip
 """Flags that stand on nearly every command: that they are used says nothing about the configuration."""
 

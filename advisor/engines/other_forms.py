@@ -1,4 +1,4 @@
-"""The same configuration in other words: a run that verifies it, a container, a Modelfile.
+"""The same configuration in other words: a run that verifies it, a container, a Modelfile, a config file.
 
 It owns the spelling of these forms and derives them from the launch command. What the command says is the
 engines' business.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import shlex
 
 from advisor.config import OtherForm, Setup
+from advisor.engines.exllamav3 import config_file
 from advisor.engines.llamacpp import SHORT
 from advisor.engines.repos import repo_of
 from advisor.engines.versions import known_version, newest
@@ -30,7 +31,7 @@ def other_forms(setup: Setup, command: str, catalog: Catalog | None = None) -> l
     """What else the launch `command` of `setup` can be written as; an empty list where nothing is known."""
     engine = setup.launch.engine
     found = {
-        "llama.cpp": _bench, "vllm": _container, "ollama": _modelfile,
+        "llama.cpp": _bench, "vllm": _container, "ollama": _modelfile, "exllamav3": _config_file,
     }.get(engine)  # fmt: skip
     form = found(setup, command, catalog) if found else None
     return [form] if form is not None else []
@@ -88,3 +89,11 @@ def _modelfile(setup: Setup, _command: str, catalog: Catalog | None) -> OtherFor
     else:
         source = f"hf.co/{repo}:{quant.name}" if repo else f"./{setup.model.name}-{quant.name}.gguf"
     return OtherForm(name="Modelfile", text=f"FROM {source}\nPARAMETER num_ctx {launch.ctx}")
+
+
+def _config_file(_setup: Setup, command: str, _catalog: Catalog | None) -> OtherForm:
+    """What TabbyAPI's folder holds for a launch without flags, which is how its documentation prefers it.
+
+    https://github.com/theroyallab/tabbyAPI/blob/004e837/docs/02.-Server-options.md
+    """
+    return OtherForm(name="as a config.yml", text=config_file(shlex.split(command)[2:]))

@@ -12,6 +12,7 @@ from advisor.config import FlagReason, Setup
 from advisor.engines.command_line import flags_in
 from advisor.engines.llamacpp import LONG
 from advisor.engines.rules import RuleOutcome
+from advisor.memory.exllama import EXLLAMA
 from advisor.memory.llamacpp import total_context
 from advisor.memory.paged import PAGED
 from knowledge.catalog import Catalog, default_catalog
@@ -57,6 +58,10 @@ def _weights(setup: Setup) -> str:
     return f"{setup.quant.name}: {setup.weights.total_gib:.1f} GiB of weights ({how})"
 
 
+def _folder(setup: Setup) -> str:
+    return f"a folder that has to be there; {_weights(setup)}"
+
+
 def _context(setup: Setup) -> str:
     launch = setup.launch
     if launch.engine == "llama.cpp" and total_context(launch) != launch.ctx:
@@ -99,7 +104,7 @@ def _cache(setup: Setup) -> str:
 
 def _users(setup: Setup) -> str:
     launch = setup.launch
-    most = launch.max_num_seqs if launch.engine in PAGED else launch.parallel
+    most = launch.max_num_seqs if launch.engine in {*PAGED, *EXLLAMA} else launch.parallel
     at_once = most or launch.concurrency
     if at_once == 1:
         return "one sequence at a time; left out, room is kept for more"
@@ -127,6 +132,12 @@ def _fixed(text: str) -> Callable[[Setup], str]:
     return lambda _setup: text
 
 
+def _cache_size(setup: Setup) -> str:
+    launch = setup.launch
+    users = f"{launch.concurrency} users" if launch.concurrency > 1 else "one user"
+    return f"the cache that all sequences share, in pages of 256 tokens, for {users}"
+
+
 def _per_card(what: str) -> Callable[[Setup], str]:
     return lambda setup: f"{what} over {setup.launch.gpu_count} cards"
 
@@ -137,22 +148,27 @@ _GRAPHS = _fixed("no CUDA graphs, as asked: less memory, more time per kernel")
 _CHUNK = _fixed("the most tokens of prompts and answers in one step, as asked")
 _REASONS: Mapping[str, Callable[[Setup], str]] = {
     # what is loaded
-    "--hf-repo": _weights, "--model": _weights, "--model-path": _weights,
+    "--hf-repo": _weights, "--model": _weights, "--model-path": _weights, "--model-name": _folder,
+    "--model-dir": _fixed("the folder that the model's own folder lies in"),
+    "--vision": _fixed("the vision tower that was counted, which is left out otherwise"),
     "--mmproj": _fixed("the vision projector that was counted"),
     "--no-mmproj": _fixed("text only: a projector beside the weights would be loaded, uncounted"),
     "--quantization": _fixed("quantized while loading, from the unquantized files"),
     # room
     "--ctx-size": _context, "--max-model-len": _context, "--context-length": _context,
+    "--max-seq-len": _context, "--cache-size": _cache_size,
     "OLLAMA_CONTEXT_LENGTH": _context,
     "--parallel": _users, "--max-num-seqs": _users, "--max-running-requests": _users,
-    "--decode-concurrency": _users, "OLLAMA_NUM_PARALLEL": _users,
+    "--decode-concurrency": _users, "--max-batch-size": _users, "OLLAMA_NUM_PARALLEL": _users,
     "--kv-unified": _fixed("the slots share one cache, whoever needs it"),
     "--no-kv-unified": _fixed("each slot has a cache of its own, as asked"),
     "--kv-unified-per-slot": _fixed("no slot takes more of the shared cache than one user's context"),
     "--gpu-memory-utilization": _utilization, "--mem-fraction-static": _utilization,
     "--max-num-batched-tokens": _CHUNK, "--chunked-prefill-size": _CHUNK,
+    "--chunk-size": _CHUNK,
     # the cache
     "--cache-type-k": _cache, "--cache-type-v": _cache, "--kv-cache-dtype": _cache, "--kv-bits": _cache,
+    "--cache-mode": _cache,
     "OLLAMA_KV_CACHE_TYPE": _cache,
     "--swa-full": _fixed("the whole context kept for windowed layers too, as asked"),
     "--enable-prefix-caching": _prefix_caching, "--no-enable-prefix-caching": _prefix_caching,
@@ -164,12 +180,15 @@ _REASONS: Mapping[str, Callable[[Setup], str]] = {
     "--tensor-split": _per_card("how layers are dealt"),
     "--tensor-parallel-size": _per_card("every layer split"), "--tp-size": _per_card("every layer split"),
     "--pipeline-parallel-size": _per_card("whole layers"), "--pp-size": _per_card("whole layers"),
-    "--cpu-offload-gb": _OFFLOADED,
+    "--tensor-parallel": _per_card("every layer split"),
+    "--gpu-split": _fixed("the most that each card takes, in GB"),
+    "--cpu-moe-offload-layers": _experts, "--cpu-offload-gb": _OFFLOADED,
     # how it computes
     "--flash-attn": _flash_attention, "OLLAMA_FLASH_ATTENTION": _flash_attention,
     "--batch-size": _fixed("at least one micro-batch has to fit into a batch"), "--ubatch-size": _micro_batch,
     "--enforce-eager": _GRAPHS, "--disable-cuda-graph": _GRAPHS,
     "--speculative-config": _DRAFTS, "--spec-type": _DRAFTS,
+    "--draft-mode": _DRAFTS, "--draft-num-tokens": _fixed("the most tokens guessed in a step, as asked"),
     "--spec-draft-n-max": _fixed("the most tokens guessed in a step"),
     "HSA_OVERRIDE_GFX_VERSION": _fixed("ROCm has kernels of this generation under gfx1030 only"),
     "--port": _fixed("where the server answers"),

@@ -11,11 +11,12 @@ import shlex
 from collections.abc import Callable, Mapping
 
 from advisor.config import LaunchConfig, Setup
-from advisor.engines import llamacpp, sglang, vllm
+from advisor.engines import exllamav3, llamacpp, sglang, vllm
 from advisor.engines.parsing import Reading
 from advisor.engines.parsing.arguments import Option
 from advisor.engines.parsing.shell_words import ASSIGNMENT
 from advisor.engines.versions import known_version, parse
+from advisor.memory.exllama import cache_cells
 from advisor.memory.llamacpp import total_context
 from knowledge.catalog import Catalog
 from knowledge.schema import Quant
@@ -106,10 +107,32 @@ def _sglang(_reading: Reading, after: Setup, changed: set[str], _catalog: Catalo
     return {flag: (str(value),) for field, (flag, value) in values.items() if field in changed}
 
 
+def _exllamav3(_reading: Reading, after: Setup, changed: set[str], _catalog: Catalog) -> Edits:
+    launch = after.launch
+    edits: Edits = {}
+    if changed & {"kv_type_k", "kv_type_v"}:
+        edits["--cache-mode"] = (exllamav3.cache_mode(launch),)
+    if "ctx" in changed:
+        edits["--max-seq-len"] = (str(launch.ctx),)
+    if changed & {"ctx", "cache_tokens"}:
+        edits["--cache-size"] = (str(cache_cells(launch)),)
+    values = {
+        "max_num_seqs": "--max-batch-size",
+        "max_num_batched_tokens": "--chunk-size",
+        "n_cpu_moe": "--cpu-moe-offload-layers",
+    }
+    edits |= {flag: (str(getattr(launch, field)),) for field, flag in values.items() if field in changed}
+    if "mmproj_gib" in changed:
+        edits["--vision"] = None
+    if "draft_gib" in changed:
+        edits |= dict.fromkeys(("--draft-model-name", "--draft-model-dir", "--draft-mode"))
+    return edits
+
+
 _EDITORS: Mapping[str, Callable[[Reading, Setup, set[str], Catalog], Edits]] = {
-    "llama.cpp": _llamacpp, "vllm": _vllm, "sglang": _sglang,
+    "llama.cpp": _llamacpp, "vllm": _vllm, "sglang": _sglang, "exllamav3": _exllamav3,
 }  # fmt: skip
-_MODEL_FLAGS = ("--hf-file", "--hf-repo", "--model", "--model-path")
+_MODEL_FLAGS = ("--hf-file", "--hf-repo", "--model", "--model-path", "--model-name")
 
 
 def _change_format(
@@ -128,6 +151,8 @@ def _change_format(
             value = f"{name.partition(':')[0]}:{after.quant.name}"
         else:
             value = _renamed(name, quant_text, after.quant, f"{after.model.name}-{after.quant.name}.gguf")
+    elif reading.engine == "exllamav3":
+        value = _renamed(name, quant_text, after.quant, exllamav3.folder_of(after)[1])
     else:
         value, online = vllm.source_of(after, catalog)
         if reading.found.last("--quantization"):

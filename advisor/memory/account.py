@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from advisor.config import Memory, Setup
+from advisor.memory.exllama import EXLLAMA
 from advisor.memory.exllama import account as account_exllama
 from advisor.memory.llamacpp import FAMILY
 from advisor.memory.llamacpp import account as account_llamacpp
@@ -16,10 +17,9 @@ from advisor.memory.sglang import account as account_sglang
 from advisor.memory.vllm import account as account_vllm
 from knowledge.errors import UnsupportedError
 
-_EXLLAMA = ("exllamav3", "exllamav2", "tabbyapi")
 _ACCOUNTS: dict[str, Callable[[Setup], Memory]] = {
     **dict.fromkeys(FAMILY, account_llamacpp),
-    **dict.fromkeys(_EXLLAMA, account_exllama),
+    **dict.fromkeys(EXLLAMA, account_exllama),
     "mlx": account_mlx,
     "vllm": account_vllm,
     "sglang": account_sglang,

@@ -43,6 +43,8 @@ nominal size (a headless 3090 offers 24,124 of 24,576 MiB: `supply` and this con
 _PARTIAL_CUDA_MIB = 250.0
 """More of them where layers or experts run on the host and their weights are streamed in for prompts
 (`data/observations/insiderllm.csv`: 140 MiB beside the buffers of a whole model, 380–590 of a split one)."""
+_FOREIGN_TYPES = frozenset({"fp8", "int8", "int4", "nvfp4", "q7", "q6", "q3", "q2"})
+"""Cache types of other engines."""
 _DRAFT_UBATCH = 512
 _ENCODER_MIB = 400.0
 """Buffers of a vision encoder while it reads an image: 40 MiB for a small one, a GiB for 4 megapixels."""
@@ -210,7 +212,7 @@ def _shared_host_mib(setup: Setup, placement: Placement) -> float:
 
 def _kv_name(text: str) -> str:
     name = normalise_kv_type(text)
-    if name is None or name in {"fp8", "int8", "int4", "nvfp4"}:
+    if name is None or name in _FOREIGN_TYPES:
         raise UnsupportedError(
             f"llama.cpp has no KV cache type {text!r}", "use f16, q8_0, q5_1, q5_0, q4_1 or q4_0"
         )

@@ -109,12 +109,12 @@ def kv_name(launch: LaunchConfig) -> str:
     """The cache type of a paged engine, which has one for K and V.
 
     Raises:
-        UnsupportedError: a ggml block type, which these engines do not have.
+        UnsupportedError: a block type of ggml or ExLlama, which these engines do not have.
     """
     name = normalise_kv_type(launch.kv_type_k)
     if name is None:
         return kv_type(launch.kv_type_k).name  # raises, naming the types
-    if name.startswith(("q4_", "q5_", "q8_", "iq")):
+    if name.startswith(("q", "iq")):
         raise UnsupportedError(
             f"{launch.engine} has no KV cache type {launch.kv_type_k!r}", "use --kv-type auto or fp8"
         )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from advisor.engines.parsing import llamacpp_args, ollama_env, sglang_args, vllm_args
+from advisor.engines.parsing import exllamav3_args, llamacpp_args, ollama_env, sglang_args, vllm_args
 from advisor.engines.parsing.arguments import Unknown
 from advisor.engines.parsing.programs import Launch, launch_in
 from advisor.engines.parsing.reading import ALL_LAYERS, Reading, Remark
@@ -18,6 +18,7 @@ _READERS: dict[str, Callable[[Launch, str | None, Catalog], Reading]] = {
     "vllm": vllm_args.read,
     "sglang": sglang_args.read,
     "ollama": ollama_env.read,
+    "exllamav3": exllamav3_args.read,
 }
 
 

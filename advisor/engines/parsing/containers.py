@@ -26,6 +26,7 @@ _STARTS = (
     (re.compile(r"llama\.cpp:(?:light)"), ("llama-cli",)),
     (re.compile(r"llama\.cpp"), ("llama-server",)),
     (re.compile(r"ollama/ollama"), ("ollama", "serve")),
+    (re.compile(r"theroyallab/tabbyapi"), ("tabbyapi",)),
 )
 """What an image starts with the arguments behind its name."""
 

@@ -1,6 +1,6 @@
 """Words → options, by the engine's own rules of reading.
 
-It owns two grammars: llama.cpp's, and Python's argparse as vLLM and SGLang use it. Spellings are
+It owns two grammars: llama.cpp's, and Python's argparse as vLLM, SGLang and TabbyAPI use it. Spellings are
 `flag_table`'s, and what an option means is the engines' business.
 """
 
@@ -99,8 +99,10 @@ def _skip_unknown(found: Arguments, words: Sequence[str], at: int, table: Table)
     return at + 2 if has_value else at + 1
 
 
-def read_argparse(words: Sequence[str], table: Table) -> Arguments:
+def read_argparse(words: Sequence[str], table: Table, *, underscores: bool = True) -> Arguments:
     """Read arguments as argparse does: `--x=1`, `--x_y`, unambiguous beginnings, `-tp 2`, `--x.key 1`.
+
+    Without `underscores`, which argparse does not know by itself, `--x_y` is meant as `--x-y` and reported.
 
     Raises:
         UsageError: a flag without its value, or the beginning of several flags.
@@ -124,6 +126,8 @@ def read_argparse(words: Sequence[str], table: Table) -> Arguments:
             at = _skip_unknown(found, words, at, table)
             continue
         flag, on, glued = flag_and_form
+        if name != stem and not underscores:
+            found.unknown.append(Unknown(stem, "it is spelt with dashes", (name,)))
         values, end = _argparse_values(flag, words, at, attached if equals else glued)
         if "." in name and flag.flag != name:  # --compilation-config.level 3: a key of a JSON value
             values = (f'{{"{name.split(".", 1)[1]}":{values[0]!r}}}',) if values else ()

@@ -18,7 +18,7 @@ _LLAMACPP = ("llama-server", "llama-cli", "llama-completion")
 _OTHERS = {
     "llama-bench": "llama-bench measures many configurations: check the llama-server command to be run",
     "ik_llama-server": "", "koboldcpp": "", "koboldcpp.py": "", "text-generation-launcher": "",
-    "trtllm-serve": "", "lmdeploy": "", "mlx_lm.server": "", "lms": "", "tabbyapi": "", "llamafile": "",
+    "trtllm-serve": "", "lmdeploy": "", "mlx_lm.server": "", "lms": "", "llamafile": "",
 }  # fmt: skip
 """Programs that launch a model and are not read here."""
 _MODULES = {
@@ -26,6 +26,9 @@ _MODULES = {
     "vllm.entrypoints.api_server": "vllm",
     "sglang.launch_server": "sglang",
 }
+_VERBS = {"vllm": ("serve",), "sglang": ("serve",), "ollama": ("run", "serve")}
+_TABBY = frozenset({"main.py", "start.py", "start.sh", "start.bat"})
+"""Scripts of TabbyAPI's folder: many programs have such ones, so that the folder or a flag has to tell."""
 _PYTHON = re.compile(r"^python[\d.]*(?:\.exe)?$")
 _SHELLS = frozenset({"bash", "sh", "zsh", "fish"})
 _DEVICES = ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "GGML_VK_VISIBLE_DEVICES")
@@ -62,7 +65,8 @@ def launch_in(text: str) -> Launch:
             return found
     first = commands[-1].words[0].text
     raise UsageError(
-        f"{first!r} starts no engine that is known here", f"{_EXAMPLE}, vllm serve or ollama run"
+        f"{first!r} starts no engine that is known here",
+        f"{_EXAMPLE}, vllm serve, ollama run or python main.py --model-name",
     )
 
 
@@ -137,20 +141,26 @@ def _program(words: Sequence[Word]) -> _Found | None:
         name = re.split(r"[/\\]", word.text)[-1].removesuffix(".exe")
         following = words[at + 1].text if at + 1 < len(words) else ""
         if name in _OTHERS:
-            hint = _OTHERS[name] or "llama-server, vllm, sglang and ollama are"
+            hint = _OTHERS[name] or "llama-server, vllm, sglang, ollama and TabbyAPI are"
             raise UnsupportedError(f"{name} is not read here", hint)
         if name in _LLAMACPP or (name == "server" and "llama" in word.text):
             return "llama.cpp", name, words[: at + 1], words[at + 1 :]
         if name == "llama" and following in {"serve", "server", "cli"}:
             return "llama.cpp", "llama-server", words[: at + 2], words[at + 2 :]
-        if name in {"vllm", "sglang"} and following == "serve":
-            return name, f"{name} serve", words[: at + 2], words[at + 2 :]
-        if name == "ollama" and following in {"run", "serve"}:
-            return "ollama", f"ollama {following}", words[: at + 2], words[at + 2 :]
+        if following in _VERBS.get(name, ()):
+            return name, f"{name} {following}", words[: at + 2], words[at + 2 :]
+        if name == "tabbyapi" or (name.lower() in _TABBY and _is_tabbys(word.text, words[at + 1 :])):
+            return "exllamav3", "tabbyapi", words[: at + 1], words[at + 1 :]
         module = _module(name, words[at + 1 :])
         if module is not None:
             return module[0], module[0], words[: at + 1 + module[1]], words[at + 1 + module[1] :]
     return None
+
+
+def _is_tabbys(script: str, rest: Sequence[Word]) -> bool:
+    """Whether a script is TabbyAPI's own: it lies in its folder, or gets the flag that names its model."""
+    flags = {re.split("=", word.text)[0].replace("_", "-") for word in rest}
+    return "tabby" in script.lower() or "--model-name" in flags
 
 
 def _module(name: str, rest: Sequence[Word]) -> tuple[str, int] | None:

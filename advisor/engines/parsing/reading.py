@@ -50,6 +50,8 @@ class Reading:
     """The engine moves weights to the host instead of failing (llama.cpp's `--fit`)."""
     concurrency: int | None = None
     devices: int | None = None
+    splits_tensors: bool = False
+    """Every layer is split over all devices, however many they are (TabbyAPI's `tensor_parallel`)."""
     loads_projector: bool = False
     """A vision projector is loaded, if the repository has one."""
     draft: str | None = None
