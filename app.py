@@ -146,7 +146,8 @@ def show(item: Prediction) -> None:
     """One configuration: its command, figures, memory, evidence."""
     config, figures = item.config, item.prediction
     st.subheader(title(config))
-    st.code(command_text(item), language="bash", wrap_lines=True)
+    # uncoloured: some of Streamlit's colours of code are too pale on the light theme to be read by everybody
+    st.code(command_text(item), language=None, wrap_lines=True)
     show_forms(item)
     if not figures.fits:
         st.error(
