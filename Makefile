@@ -27,3 +27,4 @@ readme:
 
 bench:
 	$(PYTHON) benchmarks/cold_start.py
+	$(PYTHON) benchmarks/page_load.py
