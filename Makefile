@@ -1,7 +1,7 @@
 # `make check` is what a change must pass; `.ci/run` is the same from nothing, and the wheel.
 PYTHON ?= python
 
-.PHONY: check lint types walls test readme bench
+.PHONY: check lint types walls test browser readme bench
 check: lint types walls test
 
 lint:
@@ -18,8 +18,13 @@ walls:
 test:
 	OMP_NUM_THREADS=1 $(PYTHON) -m pytest
 
+# needs the dependency group `browser` and a Chromium
+browser:
+	ADVISOR_BROWSER="$$(command -v chromium)" $(PYTHON) -m pytest tests/browser
+
 readme:
 	$(PYTHON) scripts/readme.py
 
 bench:
 	$(PYTHON) benchmarks/cold_start.py
+	$(PYTHON) benchmarks/page_load.py

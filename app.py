@@ -37,6 +37,7 @@ KEYS = (
 st.set_page_config("advisor: what should I launch?", layout="wide")
 links.begin()
 options = choice.asked(KEYS)
+st.title("What should I launch?", anchor=False)
 links.show_notes()
 tabs = st.tabs(list(VIEWS), key=links.VIEW, on_change="rerun", bind="query-params")
 for tab, view in zip(tabs, VIEWS.values(), strict=True):

@@ -85,7 +85,7 @@ def show(options: Mapping[str, Any]) -> None:
         )
     for letter, item in good:
         st.caption(f"{letter}: {_name(item)}")
-        st.code(command_text(item), language="bash", wrap_lines=True)
+        st.code(command_text(item), language=None, wrap_lines=True)
 
 
 def table(items: Sequence[tuple[str, Prediction]]) -> str:

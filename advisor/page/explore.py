@@ -59,7 +59,7 @@ def show(options: Mapping[str, Any]) -> None:
             "JSON", item.model_dump_json(indent=1), file_name="advisor.json", mime="application/json",
             help="The whole answer, as `advisor predict --json` gives it", on_click="ignore",
         )  # fmt: skip
-    st.code(command_text(item), language="bash", wrap_lines=True)
+    st.code(command_text(item), language=None, wrap_lines=True)
     show_speeds(item)
     bar, risk = st.columns([4, 1], gap="small")
     with bar:

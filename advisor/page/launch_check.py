@@ -76,7 +76,7 @@ def _show_fixes(found: Check) -> None:
         words.markdown(f"{_mark(fix)} **{fix.change}**: {_cost(fix)}")
         if use.button("Use it", key=f"use {place}", width="stretch"):
             links.go({links.COMMAND: fix.command})
-        st.code(fix.command, language="bash", wrap_lines=True)
+        st.code(fix.command, language=None, wrap_lines=True)
 
 
 def _mark(fix: Fix) -> str:

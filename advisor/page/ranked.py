@@ -47,7 +47,7 @@ def show(options: Mapping[str, Any]) -> None:
         links.go(choice.widgets_for(answers.exactly(best, options)), links.EXPLORE)
     if pin.button("Compare it", width="stretch"):
         compare.pin(answers.exactly(best, options))
-    st.code(command_text(best), language="bash", wrap_lines=True)
+    st.code(command_text(best), language=None, wrap_lines=True)
     explore.show_speeds(best)
     explore.show_warnings(best)
     st.markdown(f"**Why.** {best.why}")
