@@ -6,7 +6,7 @@ and prints nothing. It wires the rooms together and computes nothing of its own.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Unpack
 
@@ -138,18 +138,23 @@ def limits(**options: Unpack[Options]) -> Limited:
     )
 
 
-def curves(**options: Unpack[Options]) -> Curves:
+def curves(only: Collection[str] | None = None, **options: Unpack[Options]) -> Curves:
     """How the answer of `predict` moves with depth, context, users, format and card, with measured runs.
 
+    `only` names the fields that are wanted; the others stay empty.
+
     Raises:
-        UsageError: as `predict`.
+        UsageError: as `predict`, and a part that there is none of.
     """
-    from advisor.what_if import curves_of  # noqa: PLC0415 - no other answer needs it
+    from advisor.what_if import PARTS, curves_of  # noqa: PLC0415 - no other answer needs it
 
     catalog, receipts = default_catalog(), own_receipts()
     asked = understand(options, catalog)
     setup = exact_setup(asked, catalog)
-    found = curves_of(setup, asked, catalog, receipts)
+    wanted = PARTS if only is None else only
+    found = curves_of(setup, asked, catalog, receipts, wanted)
+    if "depths" not in wanted:
+        return found
     try:
         return found.model_copy(update={"runs": _sweep(setup)})
     except StoreError as error:

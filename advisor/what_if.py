@@ -6,7 +6,7 @@ Every point is the one estimator's (`advisor.estimate`) with one thing changed; 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from pydantic import Field
@@ -21,11 +21,14 @@ from advisor.other_cards import other_cards
 from advisor.quality import points_left, retained
 from advisor.receipts import NO_RECEIPTS, Receipts
 from advisor.setups import setup_for, with_room_for
+from advisor.speed.figures import speed_figures
 from advisor.speed.model import load_model
 from knowledge.catalog import Catalog
 from knowledge.errors import UnsupportedError, UsageError
 from knowledge.names.rig import device
 
+PARTS = ("depths", "contexts", "users", "quants", "cards")
+"""The curves and ladders that there are, by their fields in `Curves`."""
 _DEPTHS = 24
 """Points of the curve over depth, evenly spread: speed falls smoothly."""
 _CONTEXTS = 12
@@ -107,17 +110,31 @@ class Curves(Listing):
     """Why no measured run is shown, where the store cannot be read."""
 
 
-def curves_of(base: Setup, asked: Asked, catalog: Catalog, receipts: Receipts = NO_RECEIPTS) -> Curves:
-    """All curves around one configuration, without measured runs."""
+def curves_of(
+    base: Setup,
+    asked: Asked,
+    catalog: Catalog,
+    receipts: Receipts = NO_RECEIPTS,
+    only: Collection[str] = PARTS,
+) -> Curves:
+    """The curves around one configuration (of `PARTS` those in `only`), without measured runs.
+
+    Raises:
+        UsageError: a part that there is none of.
+    """
+    if unknown := [name for name in only if name not in PARTS]:
+        raise UsageError(f"there is no curve {unknown[0]!r}", f"use: {', '.join(PARTS)}")
+    formats = _formats(base, asked, catalog, receipts)
+    cards = _cards(base, asked, catalog, receipts)
     return Curves(
         request=asked.request.model_dump(),
         config=base.launch,
         max_context=base.model.max_context or 0,
-        depths=list(_depths(base)),
-        contexts=list(_contexts(base, asked)),
-        users=list(_users(base, asked)),
-        quants=_rungs(base, _formats(base, asked, catalog, receipts), catalog, "quant"),
-        cards=_rungs(base, _cards(base, asked, catalog, receipts), catalog, "gpu"),
+        depths=list(_depths(base)) if "depths" in only else [],
+        contexts=list(_contexts(base, asked)) if "contexts" in only else [],
+        users=list(_users(base, asked)) if "users" in only else [],
+        quants=_rungs(base, formats, catalog, "quant") if "quants" in only else [],
+        cards=_rungs(base, cards, catalog, "gpu") if "cards" in only else [],
     )
 
 
@@ -125,7 +142,8 @@ def _depths(base: Setup) -> Iterator[DepthPoint]:
     most = max(base.launch.ctx, min(_SHOWN_DEPTH, base.model.max_context or _SHOWN_DEPTH))
     grid = sorted({round(most * step / _DEPTHS) for step in range(_DEPTHS + 1)} | {base.launch.ctx})
     setups = [base.with_launch(depth=depth, ctx=max(depth, base.launch.ctx)) for depth in grid]
-    for depth, figures in zip(grid, predict_setups(setups), strict=True):
+    # what lies in the cache changes no memory: only the speeds are worked out
+    for depth, figures in zip(grid, speed_figures(setups), strict=True):
         yield DepthPoint(depth=depth, decode_tps=figures.decode_tps)
 
 

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from advisor import service
+from knowledge.errors import UsageError
 
 ONE = {"gpu": "3090", "model": "qwen3.5-35b-a3b", "quant": "Q4_K_M", "ctx": "64Ki"}
 SERVED = {
@@ -92,3 +93,16 @@ def test_memory_never_falls_as_the_context_grows(gpu, users):
     for name in {point.kv_type_k for point in curves.contexts}:
         line = [point.memory_mib for point in curves.contexts if point.kv_type_k == name]
         assert all(one <= two * 1.02 for one, two in pairwise(line))
+
+
+def test_a_part_alone_is_that_part_of_the_whole():
+    whole = service.curves(**ONE)
+    for name in ("depths", "contexts", "users", "quants", "cards"):
+        part = service.curves(only=(name,), **ONE)
+        assert getattr(part, name) == getattr(whole, name) != []
+        assert (
+            sum(bool(getattr(part, other)) for other in ("depths", "contexts", "users", "quants", "cards"))
+            == 1
+        )
+    with pytest.raises(UsageError, match="no curve 'heights'"):
+        service.curves(only=("heights",), **ONE)

@@ -49,9 +49,9 @@ def recommend(options: Mapping[str, Any]) -> Recommendation:
     return _recommend(dict(options), service.stamp())
 
 
-def curves(options: Mapping[str, Any]) -> Curves:
-    """`service.curves`."""
-    return _curves(dict(options), service.stamp())
+def curves(options: Mapping[str, Any], part: str) -> Curves:
+    """`service.curves`, of one part."""
+    return _curves(dict(options), part, service.stamp())
 
 
 def check(command: str, options: Mapping[str, Any]) -> Check:
@@ -98,9 +98,9 @@ def _recommend(options: dict[str, Any], stamp: str) -> Recommendation:
 
 
 @st.cache_resource(max_entries=256, ttl=3600, show_spinner=False)
-def _curves(options: dict[str, Any], stamp: str) -> Curves:
+def _curves(options: dict[str, Any], part: str, stamp: str) -> Curves:
     del stamp
-    return service.curves(**options)
+    return service.curves(only=(part,), **options)
 
 
 @st.cache_resource(max_entries=128, ttl=3600, show_spinner=False)

@@ -74,7 +74,10 @@ def show(options: Mapping[str, Any]) -> None:
         st.markdown(table(good))
         st.caption("**Bold**: differs from A. ▲: the best of the row.")
         lines = [
-            (f"{letter}: {_name(item)}", answers.curves(dict(parse_qsl(text))))
+            (
+                f"{letter}: {_name(item)}",
+                answers.curves(answers.best(dict(parse_qsl(text))).options, "depths"),
+            )
             for letter, item, text in zip(_LETTERS, found, pins, strict=False)
             if isinstance(item, Prediction)
         ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import streamlit as st
@@ -14,17 +14,15 @@ from knowledge.units import MIB_PER_GIB, format_mib, format_tokens, format_tps
 
 KEY = "curve"
 """The key of the tabs, in the address too."""
-_NAMES = ("Depth", "Context", "Users", "Formats", "Cards")
 
 
 def show(options: Mapping[str, Any]) -> None:
     """The curves around exactly `options`."""
-    found = answers.curves(options)
-    tabs = st.tabs(_NAMES, key=KEY, on_change="rerun", bind="query-params")
-    for tab, draw in zip(tabs, (_depth, _context, _users, _formats, _cards), strict=True):
+    tabs = st.tabs(list(_TABS), key=KEY, on_change="rerun", bind="query-params")
+    for tab, (part, draw) in zip(tabs, _TABS.values(), strict=True):
         if tab.open:
             with tab:
-                draw(found)
+                draw(answers.curves(options, part))
 
 
 def _depth(found: Curves) -> None:
@@ -145,3 +143,13 @@ def _save(found: Curves) -> None:
         on_click="ignore",
         help="Each chart itself can be saved as PNG or SVG from its menu",
     )
+
+
+_TABS: Mapping[str, tuple[str, Callable[[Curves], None]]] = {
+    "Depth": ("depths", _depth),
+    "Context": ("contexts", _context),
+    "Users": ("users", _users),
+    "Formats": ("quants", _formats),
+    "Cards": ("cards", _cards),
+}
+"""Each tab's field of the curves, and what draws it."""
