@@ -107,7 +107,7 @@ def depth_chart(curves: Curves) -> Drawn:
             cursor="pointer",
         )
         layers.append(points.encode(x=x, y=y, href="source:N", tooltip=[*map(alt.Tooltip, details)]))
-    return alt.layer(*layers).properties(height=_HEIGHT, usermeta=_NEW_WINDOW)
+    return alt.layer(*layers).properties(height=_HEIGHT)
 
 
 def context_chart(curves: Curves) -> Drawn:
@@ -279,7 +279,6 @@ def compared_chart(curves: Sequence[tuple[str, Curves]]) -> alt.Chart:
 
 
 _UNFIT = " · does not fit"
-_NEW_WINDOW = {"embedOptions": {"loader": {"target": "_blank", "rel": "noopener"}}}
 
 
 def _at_depth(point: DepthPoint) -> dict[str, Any]:

@@ -10,9 +10,10 @@ SIDEBAR = "[data-testid=stSidebar]"
 EXCEPTION = "[data-testid=stException]"
 ALERT = "[data-testid=stAlert]"
 CODE = "[data-testid=stCode]"
-COPY = "[data-testid=stCodeCopyButton]"
+POINT = ".mark-symbol path"
 METRIC = "[data-testid=stMetric]"
 CHART = "[data-testid=stVegaLiteChart]"
+TAB = "[role=tab]"
 
 RESTING = """() => {
   const app = document.querySelector('[data-testid=stApp]');
