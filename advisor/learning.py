@@ -44,10 +44,10 @@ def ingest(
     gpu: str | None = None,
     model: str | None = None,
 ) -> Ingested:
-    """Add files (`-`: standard input) to the user's store, in one transaction: CSV of runs, or start logs.
+    """Add files (`-`: standard input) to the user's store, in one transaction.
 
-    `gpu` and `model` say what a log does not. Starts that logs tell of calibrate the next answers. CSV of
-    release notes or flags joins the facts.
+    They are CSV of runs, outputs of llama-bench, or start logs; `gpu` and `model` say what a file does not.
+    Starts that logs tell of calibrate the next answers. CSV of release notes or flags joins the facts.
 
     Raises:
         UsageError: a file that cannot be read so, or an unknown name; nothing is added then.
@@ -62,7 +62,8 @@ def ingest(
 
     way = reading(file_format, gpu, model)
     own_receipts()  # damaged ones are said before anything is done
-    facts = [(path, kind) for path in _several(files) if (kind := kind_of(path)) and file_format != "log"]
+    tables = _several(files) if file_format in {"auto", "csv"} else ()
+    facts = [(path, kind) for path in tables if (kind := kind_of(path))]
     runs = [path for path in _several(files) if path not in [fact for fact, _ in facts]]
     report = ingest_files(runs, dry_run=dry_run, way=way) if runs or not facts else IngestReport()
     starts = [receipt_of(item.row, item.names) for item in report.receipts]
