@@ -30,7 +30,10 @@ def register(app: typer.Typer) -> None:
 
 def ingest(
     files: Own,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Report, but keep nothing.")] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Report, and say what predictions would change, but keep nothing."),
+    ] = False,
     file_format: Annotated[
         str,
         typer.Option("--format", metavar="FORMAT", help="csv, bench, log, or auto: by what is in the file."),
@@ -55,7 +58,8 @@ def ingest(
     """
     from advisor import service, tables  # noqa: PLC0415 - `--help` must not load them
 
-    report = service.ingest(files, dry_run=dry_run, file_format=file_format, gpu=gpu, model=model)
+    take = service.preview if dry_run else service.ingest
+    report = take(files, file_format=file_format, gpu=gpu, model=model)
     tables.show(report, as_json=as_json)
     if report.rejected or report.quarantined:
         raise IngestRejectedError(

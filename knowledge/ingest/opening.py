@@ -31,13 +31,22 @@ Source = BenchSource | CsvSource | LogSource
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """How files are to be read: the format, and what the person says where a file is silent."""
+    """How files are to be read: the format, and what the person says where a file is silent.
+
+    With `folder` the files lie in there and are called by their names within: uploads, under their own names.
+    """
 
     file_format: str = "auto"
     said: Said = field(default_factory=Said)
+    folder: Path | None = None
 
 
-def reading(file_format: str = "auto", gpu: str | None = None, model: str | None = None) -> Reading:
+def reading(
+    file_format: str = "auto",
+    gpu: str | None = None,
+    model: str | None = None,
+    folder: Path | str | None = None,
+) -> Reading:
     """The way of reading that options ask for.
 
     Raises:
@@ -57,6 +66,7 @@ def reading(file_format: str = "auto", gpu: str | None = None, model: str | None
             model=named.model if named else None,
             model_text=model or "",
         ),
+        None if folder is None else Path(folder),
     )
 
 
@@ -71,7 +81,7 @@ def open_source(
     """
     way = way or Reading("csv")
     what = {"csv": "CSV file", "log": "log file", "bench": "file of llama-bench"}.get(way.file_format, "file")
-    with open_stream(path, what) as (name, stream):
+    with open_stream(path, what, way.folder) as (name, stream):
         found = way.file_format if way.file_format != "auto" else _format_of(name, stream)
         if found == "bench":
             yield BenchSource(name, stream, catalog or default_catalog(), way.said)
