@@ -12,16 +12,17 @@ from advisor.calibration import judged
 from advisor.config import PredictedFigures, Setup
 from advisor.memory.capacity import capacity_of
 from advisor.speed.figures import speed_figures
+from advisor.speed.model import SpeedModel
 
 
-def predict_setups(setups: Sequence[Setup]) -> list[PredictedFigures]:
-    """Figures of each setup, in order.
+def predict_setups(setups: Sequence[Setup], model: SpeedModel | None = None) -> list[PredictedFigures]:
+    """Figures of each setup, in order; of the loaded speed model unless another one is given.
 
     Raises:
         UnsupportedError: an engine or architecture whose memory or speed cannot be computed honestly.
     """
     figures = []
-    for setup, speed in zip(setups, speed_figures(setups), strict=True):
+    for setup, speed in zip(setups, speed_figures(setups, model), strict=True):
         found = judged(setup)
         figures.append(
             PredictedFigures(

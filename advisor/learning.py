@@ -1,4 +1,4 @@
-"""What changes what is known, and what checks it: ingest, train, evaluate, doctor.
+"""What learns from what is known, and what checks it: train, evaluate, doctor.
 
 It loads scikit-learn (through `advisor.training`) and the store only when asked; it owns no formats, no
 fitting and no figures.
@@ -12,14 +12,13 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from advisor.listings import Check, Evaluated, Health, Ingested, Reject, Trained
+from advisor.listings import Check, Evaluated, Health, Trained
 from advisor.receipts import FILE_NAME as RECEIPTS
-from advisor.receipts import own_receipts, receipt_of, remember
+from advisor.receipts import own_receipts
 from knowledge.errors import AdvisorError, StoreError, UsageError
 from knowledge.paths import app_path, home_dir, store_path
 
@@ -30,68 +29,8 @@ _CATALOG_FILES = ("gpus", "models", "quants", "flags", "release_notes", "rules",
 
 
 _CROWDED = "enough rows of the same configuration and source"
-_LOCK_SECONDS = 10.0
-"""How long an ingestion waits for another one to have noted its starts."""
 Files = Sequence[Path | str] | Path | str
 """One file or several."""
-
-
-def ingest(
-    files: Files,
-    *,
-    dry_run: bool = False,
-    file_format: str = "auto",
-    gpu: str | None = None,
-    model: str | None = None,
-) -> Ingested:
-    """Add files (`-`: standard input) to the user's store, in one transaction: CSV of runs, or start logs.
-
-    `gpu` and `model` say what a log does not. Starts that logs tell of calibrate the next answers. CSV of
-    release notes or flags joins the facts.
-
-    Raises:
-        UsageError: a file that cannot be read so, or an unknown name; nothing is added then.
-        StoreError: the store is locked, cannot be written or is newer; nothing is added then.
-        AdvisorError: the receipts of earlier starts are damaged; nothing is added then.
-    """
-    from advisor.own_facts import kind_of, take  # noqa: PLC0415 - only here
-    from knowledge.ingest.files import ingest_files  # noqa: PLC0415 - duckdb is loaded only when it is needed
-    from knowledge.ingest.opening import reading  # noqa: PLC0415 - as above
-    from knowledge.ingest.report import IngestReport  # noqa: PLC0415 - as above
-    from knowledge.store.lock import writer_lock  # noqa: PLC0415 - as above
-
-    way = reading(file_format, gpu, model)
-    own_receipts()  # damaged ones are said before anything is done
-    facts = [(path, kind) for path in _several(files) if (kind := kind_of(path)) and file_format != "log"]
-    runs = [path for path in _several(files) if path not in [fact for fact, _ in facts]]
-    report = ingest_files(runs, dry_run=dry_run, way=way) if runs or not facts else IngestReport()
-    starts = [receipt_of(item.row, item.names) for item in report.receipts]
-    kept = 0
-    if (starts or facts) and not dry_run:
-        home_dir().mkdir(parents=True, exist_ok=True)
-        with writer_lock(home_dir(), wait_seconds=_LOCK_SECONDS):
-            kept = remember(starts, own_receipts()) if starts else 0
-            taken = [take(path, kind, keep=True) for path, kind in facts]
-    else:
-        taken = [take(path, kind, keep=False) for path, kind in facts]
-    misfits = [reject for one in taken for reject in one.rejects]
-    return Ingested(
-        read=report.read + sum(one.read for one in taken),
-        added=report.added + sum(one.added for one in taken),
-        duplicates=report.duplicates + sum(one.duplicates for one in taken),
-        rejected=report.rejected + len(misfits),
-        quarantined=report.quarantined,
-        rejects=[Reject(**asdict(reject)) for reject in [*report.rejects, *misfits]],
-        quarantine=[Reject(**asdict(reject)) for reject in report.held],
-        effect={
-            "dry_run": dry_run,
-            "store": str(store_path()),
-            "next": "advisor train" if report.added > len(starts) and not dry_run else None,
-            "starts": [start.model_dump(exclude_none=True) for start in starts if start is not None],
-            "new_starts": kept,
-            "facts": sum(one.added for one in taken),
-        },
-    )
 
 
 def train(output: Path | str | None = None, *, tell: Callable[[str], None] = lambda _: None) -> Trained:

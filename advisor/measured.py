@@ -50,7 +50,7 @@ def measured_starts(receipts: Receipts, catalog: Catalog) -> tuple[Measured, ...
 
 
 def _compare(receipt: Receipt, catalog: Catalog) -> Measured | None:
-    setup = _setup_of(receipt, catalog)
+    setup = setup_of_start(receipt, catalog)
     if setup is None:
         return None
     try:
@@ -106,7 +106,7 @@ def _vllm_ratios(receipt: Receipt, setup: Setup, memory: Memory) -> tuple[float 
     return ratio, ratio
 
 
-def _setup_of(receipt: Receipt, catalog: Catalog) -> Setup | None:
+def setup_of_start(receipt: Receipt, catalog: Catalog) -> Setup | None:
     """The receipt's launch as a setup; None where it names what the catalog has not, or no context."""
     gpu, model = catalog.gpus.get(receipt.gpu), catalog.models.get(receipt.model)
     quant = catalog.quants.get(receipt.quant or "")

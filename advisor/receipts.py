@@ -204,18 +204,28 @@ def _unreadable(path: Path, reason: str) -> AdvisorError:
     )
 
 
+def unknown(starts: Iterable[Receipt | None], known: Receipts) -> list[Receipt]:
+    """The starts that the known ones do not hold yet, each once."""
+    have = set(known.starts)
+    return [start for start in dict.fromkeys(starts) if start is not None and start not in have]
+
+
+def joined(new: Iterable[Receipt], known: Receipts) -> Receipts:
+    """The known starts with new ones behind them; of too many the latest."""
+    return Receipts((*known.starts, *new)[-_MOST:])
+
+
 def remember(starts: Iterable[Receipt | None], known: Receipts) -> int:
     """Add starts to the `known` ones and write them all, whole or not at all; how many were new.
 
     Raises:
         StoreError: the data folder cannot be written.
     """
-    have = set(known.starts)
-    new = [start for start in dict.fromkeys(starts) if start is not None and start not in have]
+    new = unknown(starts, known)
     if not new:
         return 0
     path = home_dir() / FILE_NAME
-    content = _File(receipts=[*known.starts, *new][-_MOST:])
+    content = _File(receipts=list(joined(new, known).starts))
     try:
         write_whole(path, content.model_dump_json(indent=1, exclude_none=True) + "\n")
     except OSError as error:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
 from advisor.answer import answer
@@ -27,7 +28,7 @@ from advisor.estimate import predict_setup, predict_setups
 from advisor.listings import Limited
 from advisor.options import check_options, engines_for
 from advisor.rank import rank
-from advisor.receipts import own_receipts
+from advisor.receipts import Receipts, own_receipts
 from advisor.search import candidates
 from advisor.setups import options_of, setup_for, with_slots
 from knowledge.catalog import Catalog, default_catalog
@@ -36,20 +37,22 @@ from knowledge.names.rig import device
 
 if TYPE_CHECKING:
     from advisor.evidence import Near
-    from advisor.learning import doctor, evaluate, ingest, serve_page, stamp, train
+    from advisor.ingestion import Files, ingest
+    from advisor.learning import doctor, evaluate, serve_page, stamp, train
     from advisor.lookup import flags, gpus, models, notes, observations, quants
+    from advisor.previews import Preview
     from advisor.scores import accuracy
     from advisor.what_if import Curves
 
 __all__ = [
     "accuracy", "check", "curves", "doctor", "evaluate", "flags", "gpus", "ingest", "limits", "models",
-    "notes", "observations", "options_for", "predict", "quants", "recommend", "request_of", "serve_page",
-    "stamp", "train",
+    "notes", "observations", "options_for", "predict", "preview", "quants", "recommend", "request_of",
+    "serve_page", "stamp", "train",
 ]  # fmt: skip
 
 _ANY_CARD = "RTX 4090"
 """Stands in where no card was named and none of its figures is answered with: it runs every engine."""
-_ROOMS = ("advisor.lookup", "advisor.learning", "advisor.scores")
+_ROOMS = ("advisor.lookup", "advisor.learning", "advisor.ingestion", "advisor.scores")
 """Where the functions live that answer no question of a launch; they are fetched on first use."""
 
 
@@ -175,8 +178,34 @@ def check(command: str, **options: Unpack[Options]) -> Check:
     return check_command(command, options, default_catalog(), own_receipts())
 
 
-def exact_setup(asked: Asked, catalog: Catalog) -> Setup:
-    """The one configuration that is asked for.
+def preview(
+    files: Files,
+    *,
+    question: Options | None = None,
+    file_format: str = "auto",
+    gpu: str | None = None,
+    model: str | None = None,
+    folder: Path | str | None = None,
+) -> Preview:
+    """What `ingest` would do with files, and how predictions would change; nothing is written.
+
+    `question`: the options of `predict` for the configuration that is looked at, answered as today and as
+    with the files. The others are those of `ingest`: with `folder` files are named within it.
+
+    Raises:
+        UsageError: as `predict` for the question, as `ingest` for the files.
+        StoreError: as `ingest`.
+    """
+    from advisor.preview import previewed  # noqa: PLC0415 - no other answer needs it
+
+    catalog = default_catalog()
+    asked = understand(question, catalog) if question else None
+    ask = None if asked is None else lambda receipts: exact_setup(asked, catalog, receipts)
+    return previewed(files, catalog, ask, file_format=file_format, gpu=gpu, model=model, folder=folder)
+
+
+def exact_setup(asked: Asked, catalog: Catalog, receipts: Receipts | None = None) -> Setup:
+    """The one configuration that is asked for; with the user's own starts, unless others are given.
 
     Raises:
         UsageError: something is missing, contradictory, above the model's context or not for this engine.
@@ -194,7 +223,8 @@ def exact_setup(asked: Asked, catalog: Catalog) -> Setup:
         readers = [name for name in quant.engines if name in ENGINES]
         hint = f"use --engine {readers[0]}" if readers else "write another --quant"
         raise UnsupportedError(f"{' and '.join(engines)} on {gpu.name} cannot run {quant.name}", hint)
-    setup = setup_for(asked.request, engine, model, quant, gpu, catalog, asked.files, own_receipts())
+    starts = own_receipts() if receipts is None else receipts
+    setup = setup_for(asked.request, engine, model, quant, gpu, catalog, asked.files, starts)
     return with_slots(setup, asked.request)
 
 

@@ -14,11 +14,12 @@ from rich.text import Text
 
 from advisor import listings
 from advisor.columns import print_table
+from advisor.ingest_tables import print_ingested, print_preview
 from advisor.limit_tables import print_limits
 from advisor.note_tables import print_notes
+from advisor.previews import Preview
 from advisor.render import console, print_json
-from advisor.words import short_name
-from knowledge.units import format_mib, format_tokens, format_tps
+from knowledge.units import format_tokens, format_tps
 
 
 def show(answer: BaseModel, *, as_json: bool) -> None:
@@ -120,46 +121,6 @@ def _run_line(row: Mapping[str, Any]) -> str:
     return f"{', '.join(filter(None, setting))}: {', '.join(figures)}{reason}"
 
 
-def _ingested(out: Console, answer: listings.Ingested) -> None:
-    kept = " (nothing is kept: --dry-run)" if answer.effect["dry_run"] else ""
-    out.print(
-        f"read {answer.read} = added {answer.added} + duplicates {answer.duplicates} + "
-        f"rejected {answer.rejected} + quarantined {answer.quarantined}{kept}"
-    )
-    for reject in (*answer.rejects, *answer.quarantine):
-        column = f", {reject.column}" if reject.column else ""
-        out.print(Text(f"  {reject.file}:{reject.line}{column}: {reject.reason}"), soft_wrap=True)
-    for start in answer.effect["starts"][:_STARTS_SHOWN]:
-        out.print(Text(f"  {_start_line(start)}"), soft_wrap=True)
-    if answer.effect["new_starts"]:
-        out.print(f"starts that calibrate the next answers for their GPU: {answer.effect['new_starts']}")
-    if answer.effect["next"]:
-        out.print(f"to learn from them: {answer.effect['next']}")
-
-
-_STARTS_SHOWN = 20
-
-
-def _start_line(start: Mapping[str, Any]) -> str:
-    """A start as its log told it, so that a person can see whether it was understood."""
-    cards = start["gpu"] if start["gpu_count"] == 1 else f"{start['gpu_count']} × {start['gpu']}"
-    version = start.get("engine_version", "")
-    ctx = f"{format_tokens(start['ctx'])} tokens" if "ctx" in start else ""
-    what = [short_name(start["model"]), start.get("quant", ""), f"{start['engine']} {version}".strip(), ctx]
-    sizes = [
-        f"{name} {format_mib(start[field])}"
-        for name, field in (
-            ("free before", "free_mib"),
-            ("weights", "model_mib"),
-            ("KV cache", "kv_mib"),
-            ("compute", "compute_mib"),
-        )
-        if field in start
-    ]
-    ended = "ran out of memory" if start["outcome"] == "oom" else "came up"
-    return f"{cards}, {', '.join(filter(None, what))}: {ended}; {', '.join(sizes)}".rstrip("; ")
-
-
 def _health(out: Console, answer: listings.Health) -> None:
     for check in answer.checks:
         out.print(Text(f"{'ok  ' if check.ok else 'FAIL'}  {check.name}: {check.detail}"), soft_wrap=True)
@@ -250,7 +211,8 @@ _PRINTERS: dict[type[BaseModel], Callable[[Console, Any], None]] = {
     listings.Flags: _flags,
     listings.Notes: print_notes,
     listings.Observations: _observations,
-    listings.Ingested: _ingested,
+    listings.Ingested: print_ingested,
+    Preview: print_preview,
     listings.Health: _health,
     listings.Trained: _trained,
     listings.Evaluated: _evaluated,

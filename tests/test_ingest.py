@@ -186,6 +186,7 @@ def test_short_long_and_torn_records_cost_themselves_only(con, write):
         (b"\n", "is empty"),
         (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "binary"),
         ("source_url,model,gpu\n".encode("utf-16"), "UTF-16"),
+        (b"# Results\n", "no CSV of runs, no output of llama-bench and no start log"),
         (b"name,speed\nx,1\n", "unknown column 'name'"),
         (b"source_url,model,gpu,decode_tsp\n", "did you mean decode_tps?"),
         (b"source_url,model,decode_tps\n", "no column gpu"),

@@ -7,7 +7,7 @@ import pytest
 
 from advisor.speed.model import ARTEFACT, SpeedModel
 from advisor.speed.own import OwnFactors, own_keys
-from advisor.training.own_rows import learnt, own_factors
+from advisor.training.own_rows import learnt, own_factors, with_own
 from advisor.training.predicting import predict_cases
 from advisor.training.rows import cases_of
 from knowledge.catalog import default_catalog
@@ -46,14 +46,14 @@ def shipped(shipped_home):
         return cases_of(queries.training_rows(store.con)[::80], CATALOG).cases
 
 
-def with_own(cases):
-    return replace(MODEL, own=own_factors(cases, MODEL))
+def learning_from(cases):
+    return with_own(cases, MODEL, {case.setup.gpu.name for case in cases if not case.own})
 
 
 def test_ten_rows_on_an_unknown_card_move_it_and_no_other(shipped):
     assert not any(key.startswith(f"{UNKNOWN}|") for key in MODEL.counts)
     own = own_rows(UNKNOWN, 0.7)
-    after = with_own([*shipped, *own])
+    after = learning_from([*shipped, *own])
     others = [case for case in shipped if case.setup.gpu.name != UNKNOWN]
     assert np.array_equal(predict_cases(after, others), predict_cases(MODEL, others))
     moved = predict_cases(after, own) / predict_cases(MODEL, own)
@@ -72,7 +72,7 @@ def test_one_row_moves_a_known_card_less_than_ten_do(shipped):
     ratios = []
     for n in (1, 10):
         own = own_rows("RTX 3090", 0.7, models=MODELS[:1], n=n)
-        after = with_own([*known, *own])
+        after = learning_from([*known, *own])
         ratios.append(float(predict_cases(after, own)[0] / predict_cases(MODEL, own)[0]))
     assert 0.7 < ratios[1] < ratios[0] < 1.0
 
@@ -83,13 +83,13 @@ def cases_like(gpu):
 
 
 def test_nonsense_pulls_only_so_far(shipped):
-    after = with_own([*shipped, *own_rows(UNKNOWN, 1e-4)])
+    after = learning_from([*shipped, *own_rows(UNKNOWN, 1e-4)])
     own = own_rows(UNKNOWN, 1.0)
     assert (predict_cases(after, own) / predict_cases(MODEL, own)).min() > np.exp(-1.01)
 
 
 def test_without_own_rows_nothing_is_said(shipped):
-    assert own_factors(shipped, MODEL).logs == {}
+    assert own_factors(shipped, MODEL, ()).logs == {}
     assert learnt(shipped, MODEL, MODEL) is None
     assert learnt([*shipped, *own_rows(UNKNOWN, 0.9)], None, MODEL).error_before is None
 

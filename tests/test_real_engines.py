@@ -24,6 +24,8 @@ from advisor.engines.parsing.flag_table import table_of
 from advisor.engines.versions import newest, parse
 from advisor.service import recommend
 from knowledge.catalog import default_catalog
+from knowledge.ingest.opening import Reading, open_source
+from knowledge.ingest.printed_names import Said
 
 FOLDER = os.environ.get("ADVISOR_REAL_ENGINES")
 pytestmark = [
@@ -235,6 +237,24 @@ def test_llama_bench_runs_with_every_set_of_flags(commands, programs, tiny_gguf)
         if done.returncode != 0 or "tg2 @ d16" not in done.stdout:
             failed[shlex.join(flags)] = (done.stdout + done.stderr)[-400:]
     assert failed == {}
+
+
+@pytest.mark.parametrize("form", ["md", "json", "jsonl", "csv"])
+def test_what_llama_bench_prints_is_understood(programs, tiny_gguf, tmp_path, form):
+    """All but the model and the device, which no catalog has."""
+    words = [programs / "llama-bench", "-m", tiny_gguf, "-p", "8", "-n", "2", "-d", "0,16", "-r", "1"]
+    done = subprocess.run([*words, "-o", form], capture_output=True, check=True, timeout=START_S)
+    path = tmp_path / "bench.txt"
+    path.write_bytes(done.stderr + done.stdout)
+    model = next(iter(CATALOG.models.values())).model_copy(update={"total_params_b": 0.00092})
+    with open_source(path, Reading(said=Said(gpu=CATALOG.gpus["Ryzen 9 7950X"], model=model))) as source:
+        (chunk,) = source.chunks()
+    assert not chunk.rejects
+    cells = [record.cells for record in chunk.records]
+    assert [(row["prompt_tokens"], row["gen_tokens"], row["depth"]) for row in cells] == [
+        ("8", "0", "0"), ("0", "2", "0"), ("8", "0", "16"), ("0", "2", "16"),
+    ]  # fmt: skip
+    assert all(float(row.get("prefill_tps") or row["decode_tps"]) > 0 for row in cells)
 
 
 def complaint(server, words):

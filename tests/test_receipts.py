@@ -281,7 +281,7 @@ def test_what_the_person_says_fills_in(log):
         (b"", {"file_format": "log"}, "is empty"),
         (b"\x7fELF\0\0\0\0", {}, "binary"),
         (b"\x7fELF\0\0\0\0", {"file_format": "log"}, "binary"),
-        (b"hello world\n", {}, "unknown column"),
+        (b"hello world\n", {}, "no CSV of runs"),
     ],
 )
 def test_what_is_no_log_is_one_complaint(log, content, options, said):

@@ -23,10 +23,10 @@ from advisor.training.destination import destination
 from advisor.training.export import forest_of, write_artefact
 from advisor.training.fit import SEED, TREES
 from advisor.training.founding import FILE, noted
-from advisor.training.metrics import FIGURE_OF
 from advisor.training.model_card import model_card
 from advisor.training.plots import plots
 from advisor.training.replay import REPLAY, replay_json
+from advisor.training.rows import FIGURE_OF
 from advisor.training.slices import SLICES
 from advisor.training.training_run import fingerprint_of, train_on
 from advisor.training.validate import GROUPS, fold_of_cases, folds_of, out_of_fold

@@ -15,7 +15,10 @@ Files = Annotated[
 
 Own = Annotated[
     list[str],
-    typer.Argument(metavar="FILE...", help="CSV files of measured runs, or start logs; - is standard input."),
+    typer.Argument(
+        metavar="FILE...",
+        help="CSV of measured runs, llama-bench's output, or start logs; - is standard input.",
+    ),
 ]
 
 
@@ -27,32 +30,41 @@ def register(app: typer.Typer) -> None:
 
 def ingest(
     files: Own,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Report, but keep nothing.")] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Report, and say what predictions would change, but keep nothing."),
+    ] = False,
     file_format: Annotated[
-        str, typer.Option("--format", metavar="FORMAT", help="csv, log, or auto: by what is in the file.")
+        str,
+        typer.Option("--format", metavar="FORMAT", help="csv, bench, log, or auto: by what is in the file."),
     ] = "auto",
     gpu: Annotated[
-        str | None, typer.Option("--gpu", "-g", metavar="NAME", help="Device, where a log names none.")
+        str | None, typer.Option("--gpu", "-g", metavar="NAME", help="Device, where a file names none.")
     ] = None,
     model: Annotated[
-        str | None, typer.Option("--model", "-m", metavar="NAME", help="Model, where a log names none.")
+        str | None, typer.Option("--model", "-m", metavar="NAME", help="Model, where a file names none.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Add your own measured runs, or start logs of llama.cpp and vLLM; reading a file twice adds nothing.
 
+    What llama-bench prints (its table, json, jsonl, csv) are runs to learn from: advisor train.
+
     A start log calibrates the next answers for the same card: what was free, what the buffers took.
 
-    Example: llama-server -m model.gguf 2>&1 | tee boot.log; advisor ingest boot.log
+    Examples: llama-bench -m model.gguf -d 0,16384 -o json | advisor ingest -
+
+    llama-server -m model.gguf 2>&1 | tee boot.log; advisor ingest boot.log
     """
     from advisor import service, tables  # noqa: PLC0415 - `--help` must not load them
 
-    report = service.ingest(files, dry_run=dry_run, file_format=file_format, gpu=gpu, model=model)
+    take = service.preview if dry_run else service.ingest
+    report = take(files, file_format=file_format, gpu=gpu, model=model)
     tables.show(report, as_json=as_json)
     if report.rejected or report.quarantined:
         raise IngestRejectedError(
             f"{report.rejected} rows rejected and {report.quarantined} quarantined of {report.read}",
-            "the others are in" if report.added else "",
+            "the others are in" if report.added and not dry_run else "",
         )
 
 

@@ -20,9 +20,9 @@ from advisor.speed.intervals import LEVEL
 from advisor.speed.model import SpeedModel
 from advisor.training.memory_cases import MemoryCase, case_of, misplaced
 from advisor.training.memory_scores import held_mib
-from advisor.training.metrics import FIGURE_OF, Compared, Group, Outcome, Scored, metrics_of, slices_of
+from advisor.training.metrics import Compared, Group, Outcome, Scored, metrics_of, slices_of
 from advisor.training.predicting import predict_cases
-from advisor.training.rows import Case, cases_of
+from advisor.training.rows import FIGURE_OF, Case, cases_of
 from knowledge.catalog import Catalog
 from knowledge.errors import UsageError
 from knowledge.ingest.csv_rows import Chunk, open_csv

@@ -30,7 +30,7 @@ from advisor.speed.model import (
 )
 from advisor.speed.trees import Forest
 from advisor.training.export import forest_of
-from advisor.training.own_rows import own_factors
+from advisor.training.own_rows import with_own
 from advisor.training.physics import ROBUST_SCALE, Range, curvatures, fit_coefficients
 from advisor.training.predicting import decode_query, is_decode
 from advisor.training.rows import Case
@@ -229,7 +229,7 @@ def fit_model(cases: Sequence[Case], *, fingerprint: str = "", widths: Widths | 
         fingerprint=fingerprint,
     )
     model = replace(model, speculation=_speculation(cases, model))
-    return replace(model, own=own_factors(cases, model))
+    return with_own(cases, model, {case.setup.gpu.name for case in cases if not case.own})
 
 
 def influence_of(cases: Sequence[Case], model: SpeedModel) -> Influence:

@@ -6,23 +6,16 @@ It is handed predictions and measurements and makes neither.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from advisor.listings import FigureScore, Metrics, OomScore, Slices
 from advisor.training.risk import score
-from advisor.training.rows import Kind
+from advisor.training.rows import Figure
 
-Figure = Literal["decode_tps", "decode_tps_total", "prefill_tps", "ttft_ms", "vram_used_gib"]
-
-FIGURE_OF: Mapping[Kind, Figure] = {
-    "decode": "decode_tps", "total": "decode_tps_total", "prefill": "prefill_tps", "ttft": "ttft_ms",
-}  # fmt: skip
-"""Kinds of speed cases by the contract's names."""
 CLOSE = 0.25
 """The error that counts as close: a quarter of what was measured."""
 _ABSURD = 1e100

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -31,16 +32,26 @@ _CLIP = 1.0
 """Logarithms beyond this are other mistakes, and pull no further."""
 
 
-def own_factors(cases: Sequence[Case], model: SpeedModel) -> OwnFactors:
-    """Factors for every machine that the user measured; `model` was fitted on all rows."""
-    own = [case for case in cases if _tells(case)]
-    others = {case.setup.gpu.name for case in cases if not case.own}
+def with_own(cases: Sequence[Case], model: SpeedModel, known_cards: Collection[str]) -> SpeedModel:
+    """`model` with what the user's own among the `cases` say, and nothing of what they said before."""
+    plain = replace(model, own=OwnFactors())
+    return replace(plain, own=own_factors(cases, plain, known_cards))
+
+
+def own_factors(cases: Sequence[Case], model: SpeedModel, known_cards: Collection[str]) -> OwnFactors:
+    """Factors for every machine that the user measured, over `model`, which has none.
+
+    `known_cards`: those that others have measured.
+    """
+    own = own_rates(cases)
     off: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for case, predicted in zip(own, predict_cases(model, own).tolist() if own else (), strict=True):
         machine, cell = own_keys(case.setup, decode=is_decode(case))
         # A rate that was overestimated means seconds that were underestimated.
         off[machine][cell].append(float(np.clip(math.log(predicted / case.measured), -_CLIP, _CLIP)))
-    known = {own_keys(case.setup, decode=is_decode(case))[0]: case.setup.gpu.name in others for case in own}
+    known = {
+        own_keys(case.setup, decode=is_decode(case))[0]: case.setup.gpu.name in known_cards for case in own
+    }
     logs: dict[str, float] = {}
     for machine, cells in off.items():
         means = {cell: float(np.median(values)) for cell, values in cells.items()}
@@ -59,7 +70,7 @@ def learnt(cases: Sequence[Case], before: SpeedModel | None, after: SpeedModel) 
 
     `before`: the model that answered until now; None where none could be read.
     """
-    own = [case for case in cases if _tells(case)]
+    own = own_rates(cases)
     if not own:
         return None
     cards = {case.setup.gpu.name for case in own}
@@ -76,9 +87,9 @@ def learnt(cases: Sequence[Case], before: SpeedModel | None, after: SpeedModel) 
     )
 
 
-def _tells(case: Case) -> bool:
-    """Whether a case tells of the machine: a rate of the user's, without guesses of unknown luck."""
-    return case.own and case.kind != "ttft" and case.speculation == "none"
+def own_rates(cases: Sequence[Case]) -> list[Case]:
+    """The cases that tell of the user's machine: rates of the user's, without guesses of unknown luck."""
+    return [case for case in cases if case.own and case.kind != "ttft" and case.speculation == "none"]
 
 
 def _median_error(cases: Sequence[Case], predicted: Floats) -> float:

@@ -26,6 +26,12 @@ from knowledge.sources import source_of
 from knowledge.units import BYTES_PER_MIB
 
 Kind = Literal["decode", "total", "prefill", "ttft"]
+Figure = Literal["decode_tps", "decode_tps_total", "prefill_tps", "ttft_ms", "vram_used_gib"]
+
+FIGURE_OF: Mapping[Kind, Figure] = {
+    "decode": "decode_tps", "total": "decode_tps_total", "prefill": "prefill_tps", "ttft": "ttft_ms",
+}  # fmt: skip
+"""Kinds of speed cases by the contract's names."""
 
 _SPECULATION = re.compile(r"\b(mtp|eagle\d?|dflash|draft|speculat\w*|ngram|nextn|medusa)\b", re.IGNORECASE)
 _NO_SPECULATION = re.compile(r"\b(no|without|off|disabled)[ -](mtp|draft|speculat\w*)", re.IGNORECASE)

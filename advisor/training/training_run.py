@@ -15,8 +15,7 @@ from advisor.listings import Headline
 from advisor.speed.model import SpeedModel
 from advisor.training.accuracy import PARTS, RULES, Validation, validated
 from advisor.training.fit import fit_model, influence_of
-from advisor.training.metrics import FIGURE_OF
-from advisor.training.rows import Cases, cases_of
+from advisor.training.rows import FIGURE_OF, Cases, cases_of
 from advisor.training.validate import GROUPS, fit_widths, out_of_fold
 from knowledge.catalog import Catalog
 from knowledge.errors import UsageError

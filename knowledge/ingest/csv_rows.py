@@ -113,8 +113,8 @@ class CsvSource:
                 yield Reject(self.name, line, None, reason, row_text(row))
                 continue
             cells = {name: text for name, cell in zip(header, row, strict=True) if (text := cell.strip())}
-            if not _is_text("".join(row)):
-                bad = next(name for name, cell in zip(header, row, strict=True) if not _is_text(cell))
+            if not is_text("".join(row)):
+                bad = next(name for name, cell in zip(header, row, strict=True) if not is_text(cell))
                 yield Reject(self.name, line, bad, "is not UTF-8 text", row_text(row))
             else:
                 yield Record(line, cells)
@@ -138,11 +138,15 @@ def check_header(name: str, header: list[str]) -> None:
     known = list(Observation.model_fields)
     if len(header) == 1 and any(mark in header[0] for mark in ";\t|"):
         raise UsageError(f"{name}: the columns are not separated by commas", "export it as comma-separated")
+    if len(header) == 1 and header[0] not in known:
+        raise UsageError(
+            f"{name} is no CSV of runs, no output of llama-bench and no start log", _hint_header()
+        )
     for column in header:
         if column not in known:
             near = difflib.get_close_matches(column.lower(), known, 1)
             meant = f"did you mean {near[0]}?" if near else f"known columns: {', '.join(known)}"
-            raise UsageError(f"{name}: unknown column {_printable(column)!r}", meant)
+            raise UsageError(f"{name}: unknown column {printable(column)!r}", meant)
         if header.count(column) > 1:
             raise UsageError(f"{name}: column {column!r} appears twice", "keep one of them")
     if missing := [column for column in _REQUIRED if column not in header]:
@@ -153,12 +157,13 @@ def _hint_header() -> str:
     return f"the first line names the columns; needed are {', '.join(_REQUIRED)}"
 
 
-def _is_text(cell: str) -> bool:
+def is_text(cell: str) -> bool:
     """Whether the bytes behind a cell were UTF-8 and no NUL among them."""
     return "\0" not in cell and (cell.isascii() or not any("\ud800" <= char <= "\udfff" for char in cell))
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
+    """The start of a text, safe to print and to store."""
     clean = text.encode("utf-8", "replace").decode().replace("\0", "␀")
     return clean if len(clean) <= _TEXT_LIMIT else clean[:_TEXT_LIMIT] + "…"
 
@@ -167,7 +172,7 @@ def row_text(cells: list[str]) -> str:
     """The start of a record as it stood in the file, safe to print and to store."""
     line = io.StringIO()
     csv.writer(line).writerow(cells)
-    return _printable(line.getvalue().rstrip("\r\n"))
+    return printable(line.getvalue().rstrip("\r\n"))
 
 
 @contextmanager

@@ -33,8 +33,13 @@ _WORTHY = re.compile("|".join(map(re.escape, _WORTH)))
 
 def is_log(head: bytes) -> bool:
     """Whether the start of a file is a start log of llama.cpp or vLLM."""
-    text = _COLOURS.sub("", head.decode(_encoding(head), "replace"))
+    text = text_of(head)
     return bool(llamacpp_patterns.SIGNS.search(text) or vllm_patterns.SIGNS.search(text))
+
+
+def text_of(head: bytes) -> str:
+    """The start of a file as text, without colours."""
+    return _COLOURS.sub("", head.decode(encoding_of(head), "replace"))
 
 
 def is_binary(head: bytes) -> bool:
@@ -42,14 +47,15 @@ def is_binary(head: bytes) -> bool:
     return b"\0" in head and not head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
 
 
-def _encoding(head: bytes) -> str:
+def encoding_of(head: bytes) -> str:
+    """How the text of a file is encoded, by its first bytes."""
     # `llama-server … > boot.log` in Windows PowerShell writes UTF-16
     return "utf-16" if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
 
 
 def lines_of(stream: Digesting) -> Iterator[tuple[int, str]]:
     """Number and text of every line that may concern a start, without colours and line ends."""
-    encoding = _encoding(stream.head(b"\n"))
+    encoding = encoding_of(stream.head(b"\n"))
     buffered = io.BufferedReader(stream, buffer_size=_BLOCK)
     text = io.TextIOWrapper(buffered, encoding=encoding, errors="replace", newline="\n")
     number, rest = 1, ""

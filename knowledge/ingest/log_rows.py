@@ -6,28 +6,17 @@ A start whose model or device is not known is no row, with the reason. Engines' 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from knowledge.catalog import Catalog
 from knowledge.ingest.llamacpp_patterns import backend_of, is_host
 from knowledge.ingest.log_start import Device, Start
-from knowledge.names.gpu import match_gpu
-from knowledge.names.model import match_model
+from knowledge.ingest.printed_names import NoRowError, Said, format_of, gpu_of, last_part, model_of
 from knowledge.names.quant import match_quant
-from knowledge.names.tokens import clean_name
-from knowledge.schema import Gpu, ModelSpec
+from knowledge.schema import ModelSpec
 from knowledge.units import MIB_PER_GIB
 from knowledge.weights import weight_bytes
 
-_DRIVER_NOISE = re.compile(
-    r"\s*\((?:[^()]*\b)?(?:RADV|NVIDIA|AMD|Intel|Mesa|LLVM|NAVI\d*|DG\d|driver)\b[^()]*\)", re.IGNORECASE
-)
-_STRIX_HALO = re.compile(r"gfx1151|strix_halo", re.IGNORECASE)
-_HUB_CACHE = re.compile(r"models--(?:[^/\\]+--)?([^/\\]+)[/\\]snapshots")
-_NOMINAL = 0.12
-"""Drivers report less than a card is sold with; within this share it is that card's usual memory."""
 _VLLM_FORMATS = {
     "awq": "AWQ-INT4", "awq_marlin": "AWQ-INT4", "gptq": "GPTQ-INT4", "gptq_marlin": "GPTQ-INT4",
     "fp8": "FP8", "modelopt": "FP8", "modelopt_fp4": "NVFP4", "nvfp4": "NVFP4", "mxfp4": "MXFP4",
@@ -40,25 +29,6 @@ _PER_DEVICE = ("compute", "overhead")
 """Buffers that every device has of its own: the largest counts, where the others are shared out."""
 
 
-@dataclass(frozen=True, slots=True)
-class Said:
-    """What the person says of the logs: the device and the model, where a log does not."""
-
-    gpu: Gpu | None = None
-    vram_gib: float | None = None
-    gpu_count: int | None = None
-    model: ModelSpec | None = None
-    model_text: str = ""
-
-
-class NoRowError(Exception):
-    """Why a start is no observation: `reason`, at `line` of its file."""
-
-    def __init__(self, line: int, reason: str) -> None:
-        super().__init__(reason)
-        self.line, self.reason = line, reason
-
-
 def cells_of(start: Start, source: str, catalog: Catalog, said: Said) -> dict[str, str]:
     """The start as cells of `Observation`; what the log does not tell has no cell.
 
@@ -68,12 +38,13 @@ def cells_of(start: Start, source: str, catalog: Catalog, said: Said) -> dict[st
     if not start.outcome:
         raise NoRowError(start.line, "the log ends before the start does: no compute buffers and no failure")
     devices = _devices(start)
-    model, text = _model(start, catalog, said)
-    gpu, vram_gib = _gpu(start, devices, catalog, said)
+    params = start.cells.get("params_b")
+    model, text = model_of(start.names, float(params) if params else None, catalog, said, start.line)
+    gpu, vram_gib = gpu_of(devices, catalog, said, start.line)
     count = said.gpu_count or _count(start, devices)
     cells = {
         **start.cells,
-        "source_url": f"log:{_last_part(source)}",
+        "source_url": f"log:{last_part(source)}",
         "model": model.name,
         "model_raw": text,
         "quant": _quant(start, text, catalog),
@@ -97,17 +68,6 @@ def cells_of(start: Start, source: str, catalog: Catalog, said: Said) -> dict[st
     return {name: cell for name, cell in cells.items() if cell}
 
 
-def _last_part(path: str) -> str:
-    """The name behind folders or an owner, of either system."""
-    return re.split(r"[/\\]", path)[-1]
-
-
-def _names_in(path: str) -> list[str]:
-    """What a path calls the model: its last part, and the repository of a snapshot in the Hub's cache."""
-    repository = _HUB_CACHE.search(path)
-    return [*([repository[1]] if repository and "." not in _last_part(path) else []), _last_part(path)]
-
-
 def _devices(start: Start) -> dict[str, Device]:
     """The accelerators that the start used: as it says, else those that got weights, else all it lists."""
     listed = {name: device for name, device in start.devices.items() if not is_host(name)}
@@ -118,54 +78,6 @@ def _devices(start: Start) -> dict[str, Device]:
     return used or listed
 
 
-def _model(start: Start, catalog: Catalog, said: Said) -> tuple[ModelSpec, str]:
-    """The catalog's model and what the log calls it."""
-    words = [word for name in start.names for word in _names_in(name)]
-    if said.model is not None:
-        return said.model, words[0] if words else said.model_text
-    params = start.cells.get("params_b")
-    for name in words:
-        found = match_model(name, catalog, float(params) if params else None)
-        if found is not None:
-            return found, name
-    if not words:
-        raise NoRowError(start.line, "names no model: say which with --model")
-    raise NoRowError(start.line, f"the model {words[0][:80]!r} is not known: say which with --model")
-
-
-def _gpu(
-    start: Start, devices: Mapping[str, Device], catalog: Catalog, said: Said
-) -> tuple[Gpu, float | None]:
-    """The catalog's device and the GiB of each."""
-    total = max((device.total_mib or 0.0 for device in devices.values()), default=0.0) / MIB_PER_GIB
-    if said.gpu is not None:
-        return said.gpu, said.vram_gib or _sold_with(said.gpu, total)
-    names = {_plain(device.name) for device in devices.values() if device.name}
-    if not names:
-        raise NoRowError(start.line, "names no GPU: say which with --gpu")
-    if len(names) > 1:
-        raise NoRowError(start.line, f"several kinds of GPU ({', '.join(sorted(names))}) are no one device")
-    name = names.pop()
-    free = max((device.free_mib or 0.0 for device in devices.values()), default=0.0) / MIB_PER_GIB
-    found = match_gpu(name, catalog, total or free or None)
-    if found is None:
-        raise NoRowError(start.line, f"the GPU {name[:80]!r} is not known: say which with --gpu")
-    return found, _sold_with(found, total)
-
-
-def _plain(name: str) -> str:
-    """A device's name without its driver's."""
-    return "Strix Halo" if _STRIX_HALO.search(name) else _DRIVER_NOISE.sub("", name).replace("_", " ")
-
-
-def _sold_with(gpu: Gpu, total_gib: float) -> float | None:
-    """GiB of the device: as sold where the log's figure is about that, else the log's; None: not told."""
-    if not total_gib:
-        return None
-    usual = gpu.memory_gib
-    return usual if usual and abs(total_gib / usual - 1) <= _NOMINAL else round(total_gib, 2)
-
-
 def _count(start: Start, devices: Mapping[str, Device]) -> int:
     if start.engine == "vllm":
         return int(start.cells.get("tp", 1)) * int(start.cells.get("pp", 1))
@@ -173,19 +85,13 @@ def _count(start: Start, devices: Mapping[str, Device]) -> int:
 
 
 def _quant(start: Start, text: str, catalog: Catalog) -> str:
-    """The format: as the file's name says, which knows the recipe, else as the log does; '' if neither."""
-    named = clean_name(text)[1]
-    found = match_quant(named, catalog) if named else None
-    if found is not None:
-        return found.name
-    stated = start.cells.get("quant", "")
-    if start.engine == "vllm":
-        method = start.flags.get("_quantization", "None").lower()
-        stated = _VLLM_FORMATS.get(method, "")
-        if method == "none":
-            stated = _UNQUANTIZED.get(start.flags.get("_dtype", ""), "")
-    found = match_quant(stated, catalog) if stated else None
-    return found.name if found is not None else stated
+    """The format in the file's name, else as the log states it."""
+    if start.engine != "vllm":
+        return format_of(text, start.cells.get("quant", ""), catalog)
+    method = start.flags.get("_quantization", "None").lower()
+    if method == "none":
+        return format_of(text, _UNQUANTIZED.get(start.flags.get("_dtype", ""), ""), catalog)
+    return format_of(text, _VLLM_FORMATS.get(method, ""), catalog)
 
 
 def _flags(start: Start) -> str:

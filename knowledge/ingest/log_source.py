@@ -13,8 +13,9 @@ from knowledge.ingest import csv_rows, llamacpp_patterns, vllm_patterns
 from knowledge.ingest.csv_rows import Chunk, Record
 from knowledge.ingest.llamacpp_log import LlamaCppLog
 from knowledge.ingest.log_lines import date_of, is_binary, lines_of
-from knowledge.ingest.log_rows import NoRowError, Said, cells_of
+from knowledge.ingest.log_rows import cells_of
 from knowledge.ingest.log_start import Start
+from knowledge.ingest.printed_names import NoRowError, Said
 from knowledge.ingest.report import Reject
 from knowledge.ingest.streams import Digesting
 from knowledge.ingest.vllm_log import VllmLog

@@ -1,6 +1,6 @@
 """One start of an engine as its log tells it: what was loaded where, how large, and how it ended.
 
-It knows no engine's wording (`llamacpp_log`, `vllm_log`) and no names of the catalog (`log_rows`).
+It knows no engine's wording (`llamacpp_log`, `vllm_log`) and no names of the catalog (`printed_names`).
 """
 
 from __future__ import annotations

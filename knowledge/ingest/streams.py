@@ -56,19 +56,37 @@ class Digesting(io.RawIOBase):
         return (raw.read1(size) if isinstance(raw, io.BufferedIOBase) else raw.read(size)) or b""
 
 
+def placed(path: Path | str, folder: Path | None) -> Path | str:
+    """Where a file lies that is named within `folder`; without a folder as it is named.
+
+    Raises:
+        UsageError: a name that leads out of the folder.
+    """
+    if folder is None:
+        return path
+    place = (folder / path).resolve()
+    if not place.is_relative_to(folder.resolve()):
+        raise UsageError(f"{path} is not in the folder of the files", "name files within it")
+    return place
+
+
 @contextmanager
-def open_stream(path: Path | str, what: str = "file") -> Iterator[tuple[str, Digesting]]:
+def open_stream(
+    path: Path | str, what: str = "file", folder: Path | None = None
+) -> Iterator[tuple[str, Digesting]]:
     """A file, or stdin for `-`, as its name and its bytes; `what` kind of file is asked for in complaints.
+
+    With `folder` it is a file in there, called by its name within.
 
     Raises:
         UsageError: missing, a folder or unreadable.
     """
-    if str(path) == "-":
+    if str(path) == "-" and folder is None:
         yield "stdin", Digesting(cast("io.BufferedReader", sys.stdin.buffer))
         return
     name = str(path)
     try:
-        raw = io.FileIO(name, "rb")
+        raw = io.FileIO(str(placed(path, folder)), "rb")
     except FileNotFoundError:
         raise UsageError(f"{name}: no such file", f"name a {what}, or - for standard input") from None
     except IsADirectoryError:

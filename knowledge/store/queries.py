@@ -46,6 +46,14 @@ select * exclude (place) from (
     from runs order by place, id limit $most
 ) order by file, line, id
 """
+OWN_SQL = """
+select * exclude (place) from (
+    select * exclude (ingest_id), row_number() over (
+        partition by source_url, gpu_id, model_id, quant_id, engine, concurrency order by id
+    ) as place
+    from runs where origin = 'user' and ingest_id > $after order by place, id limit $most
+) order by file, line, id
+"""
 MOST_TRAINING_ROWS = 60_000
 """Of more rows, the same number of every configuration of every source is learnt from: a source's hundredth
 row of one configuration tells little, and memory and time stay bounded."""
@@ -95,6 +103,8 @@ select count(*) as observations,
     (select count(*) from ingests) as files
 from runs
 """
+
+LAST_INGEST_SQL = 'select coalesce(max(ingest_id), 0) as "last" from ingests'
 
 META_SQL = "select key, value from meta"
 
@@ -157,6 +167,16 @@ def training_rows(con: duckdb.DuckDBPyConnection, *, most: int = MOST_TRAINING_R
     Of more than `most`, every source's configurations in turn, in the order of their content hashes.
     """
     return _rows(con, TRAINING_SQL, {"most": most})
+
+
+def own_rows(con: duckdb.DuckDBPyConnection, *, most: int, after: int = 0) -> list[Row]:
+    """The user's runs, those of the ingestions after one; of more than `most` as `training_rows`."""
+    return _rows(con, OWN_SQL, {"most": most, "after": after})
+
+
+def last_ingest(con: duckdb.DuckDBPyConnection) -> int:
+    """The number of the last file that was read; 0 in an empty store."""
+    return int(_rows(con, LAST_INGEST_SQL)[0]["last"])
 
 
 def pairs(con: duckdb.DuckDBPyConnection, column: str) -> list[Row]:
