@@ -1,7 +1,7 @@
 # `make check` is what a change must pass; `.ci/run` is the same from nothing, and the wheel.
 PYTHON ?= python
 
-.PHONY: check lint types walls test browser readme bench
+.PHONY: check lint types walls test browser pictures readme bench
 check: lint types walls test
 
 lint:
@@ -21,6 +21,11 @@ test:
 # needs the dependency group `browser` and a Chromium
 browser:
 	ADVISOR_BROWSER="$$(command -v chromium)" $(PYTHON) -m pytest tests/browser
+
+# the pictures in docs, taken anew
+pictures:
+	ADVISOR_BROWSER="$$(command -v chromium)" ADVISOR_SCREENSHOTS=docs/pictures \
+		$(PYTHON) -m pytest tests/browser/test_pictures.py
 
 readme:
 	$(PYTHON) scripts/readme.py

@@ -4,6 +4,7 @@ import json
 import os
 import random
 import re
+from pathlib import Path
 
 import pytest
 
@@ -275,6 +276,97 @@ def test_every_choice_stands_in_the_link_and_a_link_gives_the_page_again(opened)
     again = sound(opened(**link))
     assert again.code[0].value == page.code[0].value
     assert [metric.value for metric in again.metric] == [metric.value for metric in page.metric]
+
+
+# Your data.
+
+
+CSV = b"""source_url,model,quant,engine,gpu,depth,decode_tps
+file:mine.md,Qwen3.5-9B,Q4_K_M,llama.cpp,RTX 3060 12GB,0,61.5
+file:mine.md,Qwen3.5-9B,Q4_K_M,llama.cpp,RTX 3060 12GB,0,banana
+file:mine.md,Qwen3.5-9B,Q4_K_M,llama.cpp,RTX 3060 12GB,8192,57.5
+"""
+LOG = (Path(__file__).parent / "data" / "bench" / "cpu_tiny.md").read_bytes()
+
+
+@pytest.fixture
+def own_home(monkeypatch, tmp_path):
+    """A data folder that nothing has been written to."""
+    home = tmp_path / "home"
+    monkeypatch.setenv("ADVISOR_HOME", str(home))
+    return home
+
+
+def contents(folder):
+    return {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def brought(page, *files):
+    page.file_uploader[0].set_value([(name, content, "text/plain") for name, content in files])
+    return page.run()
+
+
+def test_rows_are_shown_before_they_are_kept_and_kept_once_confirmed(opened, own_home):
+    page = opened(view="Your data", gpu="RTX 3060 12GB", model="Qwen3.5-9B", quant="Q4_K_M")
+    assert service.observations(origin="user").observations == []  # the store is there
+    before = contents(own_home)
+    page = sound(brought(page, ("mine.csv", CSV)))
+    counts = {metric.label: metric.value for metric in page.metric}
+    assert (counts["Read"], counts["New"], counts["Rejected"]) == ("3", "2", "1")
+    rejects = page.dataframe[-1].value
+    assert list(rejects["line"]) == [3]
+    assert "decode_tps" in list(rejects["column"])
+    assert "off by" in texts(page.markdown)
+    assert "**What is chosen now**: decode" in texts(page.markdown)
+    assert contents(own_home) == before, "nothing is written before the confirmation"
+    next(button for button in page.button if button.label == "Add 2 rows").click().run()
+    assert "2 rows were added" in texts(sound(page).success)
+    rows = service.observations(origin="user").observations
+    assert sorted(row["decode_tps"] for row in rows) == [57.5, 61.5]
+    assert {row["file"] for row in rows} == {"mine.csv"}
+    again = brought(opened(view="Your data", gpu="RTX 3060 12GB", model="Qwen3.5-9B"), ("mine.csv", CSV))
+    assert {metric.label: metric.value for metric in again.metric}["Known already"] == "2"
+    assert "nothing in these files" in texts(again.info)
+
+
+def test_own_rows_are_evidence_at_once(opened, own_home):
+    del own_home
+    link = {"gpu": "RTX 3060 12GB", "model": "Qwen3.5-9B", "quant": "Q4_K_M"}
+    page = brought(opened(view="Your data", **link), ("mine.csv", CSV))
+    next(button for button in page.button if button.label.startswith("Add")).click().run()
+    assert "mine.md" in " ".join(sound(opened(**link)).dataframe[0].value["source"])
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("empty.csv", b"", "is empty"),
+        ("wrong.csv", b"what,ever\n1,2\n", "what"),
+        ("picture.csv", b"\x89PNG\x00\x00\x00\x1a", "binary"),
+        ("../../escape.csv", b"a;b\n", "not separated by commas"),
+        ("torn.json", b'[{"build_commit": ', "torn.json"),
+    ],
+)
+def test_a_bad_file_is_one_line_and_breaks_nothing(opened, own_home, name, content, said):
+    page = opened(view="Your data", gpu="RTX 3060 12GB", model="Qwen3.5-9B")
+    before = contents(own_home)
+    page = brought(page, (name, content))
+    assert not page.exception
+    told = texts(page.error) + "".join(str(frame.value.to_dict()) for frame in page.dataframe)
+    assert said in told
+    assert "/" not in texts(page.error), "no folder of the server is shown"
+    assert contents(own_home) == before
+    assert not [button for button in page.button if button.label.startswith("Add")]
+
+
+def test_what_llama_bench_printed_is_read_for_the_chosen_device(opened, own_home):
+    del own_home
+    page = opened(view="Your data", gpu="RTX 3060 12GB", model="Qwen3.5-9B", quant="Q4_K_M")
+    page = brought(page, ("bench.md", LOG))
+    assert not page.exception
+    page.checkbox(key="files said").check().run()
+    counts = {metric.label: metric.value for metric in sound(page).metric}
+    assert int(counts["Read"]) >= 2
 
 
 # One estimator.

@@ -143,6 +143,7 @@ def test_a_front_end_knows_the_service_the_answers_and_how_they_are_printed(path
                 "service",
                 "config",
                 "listings",
+                "previews",
                 "scores",
                 "what_if",
                 "render",

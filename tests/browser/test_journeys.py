@@ -4,7 +4,7 @@ import json
 import re
 from urllib.parse import parse_qs, urlsplit
 
-from .parts import ALERT, CHART, CODE, EXCEPTION, METRIC, POINT, SIDEBAR, TAB
+from .parts import ALERT, CHART, CODE, EXCEPTION, MAIN, METRIC, POINT, SIDEBAR, TAB
 from .visits import settle
 
 ASKED = "gpu=RTX+3090&model=Qwen3.5-35B-A3B&quant=Q4_K_M&ctx=64Ki"
@@ -77,6 +77,25 @@ def test_paste_a_command_and_mend_it(visit):
     settle(page)
     assert box.input_value() != RUNS_OUT
     assert "Fits" in page.locator(ALERT).first.inner_text()
+
+
+def test_bring_rows_look_at_them_and_confirm(visit, tmp_path):
+    rows = tmp_path / "mine.csv"
+    rows.write_text(
+        "source_url,model,quant,engine,gpu,depth,decode_tps\n"
+        "file:mine.md,Qwen3.5-9B,Q4_K_M,llama.cpp,RTX 3060 12GB,0,61.5\n"
+        "file:mine.md,Qwen3.5-9B,Q4_K_M,llama.cpp,RTX 3060 12GB,0,banana\n"
+    )
+    page = visit("view=Your+data&gpu=RTX+3060+12GB&model=Qwen3.5-9B&quant=Q4_K_M")
+    page.locator("input[type=file]").set_input_files(rows)
+    settle(page)
+    assert "Rejected: 1" in page.locator(MAIN).inner_text()
+    assert "What is chosen now" in page.locator(MAIN).inner_text()
+    page.get_by_role("button", name="Add 1 rows").click()
+    settle(page)
+    assert "1 rows were added" in page.locator(ALERT).first.inner_text()
+    found = visit("view=Evidence&runs_text=mine.md&gpu=RTX+3060+12GB&model=Qwen3.5-9B")
+    assert "1 of" in found.locator(MAIN).inner_text()
 
 
 def test_a_link_that_is_shared_gives_the_same_page(visit):

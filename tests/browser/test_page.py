@@ -24,7 +24,7 @@ LINKS = [
 
 @pytest.mark.parametrize("query", LINKS)
 def test_it_is_sound_for_everybody(visit, violations, query):
-    """No complaint, no other host, nothing grave for axe in either theme, nothing outside a phone's screen."""
+    """No complaint, no other host, nothing grave for axe in either theme, nothing off a phone's screen."""
     page = visit(query)
     assert page.locator(f"{MAIN} h1").count() == 1
     assert page.locator(EXCEPTION).count() == 0
