@@ -269,11 +269,11 @@ def compared_chart(curves: Sequence[tuple[str, Curves]]) -> alt.Chart:
         .encode(
             x=alt.X("depth:Q", title="tokens in the cache", axis=_tokens_axis(most)),
             y=alt.Y("tok/s:Q", title="decode, tok/s", scale=alt.Scale(zero=True)),
-            color=alt.Color("configuration:N", scale=shades, legend=_below()),
+            color=alt.Color("configuration:N", scale=shades, legend=_above(columns=1)),
             strokeDash=alt.StrokeDash("configuration:N", scale=alt.Scale(domain=names), legend=None),
             tooltip=["configuration:N", "tokens:N", alt.Tooltip("tok/s:Q", format=".3s"), "80 % within:N"],
         )
-        .properties(height=_HEIGHT)
+        .properties(height=_HEIGHT + 60)
     )
     return chart
 
@@ -298,14 +298,14 @@ def _cache(key: str, value: str) -> str:
 
 def _by_cache() -> dict[str, Any]:
     return {
-        "color": alt.Color("KV cache:N", scale=alt.Scale(range=list(_SERIES_COLOURS)), legend=_below()),
+        "color": alt.Color("KV cache:N", scale=alt.Scale(range=list(_SERIES_COLOURS)), legend=_above()),
         "strokeDash": alt.StrokeDash("KV cache:N", legend=None),
     }
 
 
-def _below() -> alt.Legend:
+def _above(columns: int = 4) -> alt.Legend:
     return alt.Legend(
-        orient="top", title=None, columns=4, labelLimit=420, symbolType="stroke", symbolSize=200
+        orient="top", title=None, columns=columns, labelLimit=420, symbolType="stroke", symbolSize=200
     )
 
 

@@ -29,6 +29,7 @@ KEY = "with"
 """The key of the pinned ones in the address, once for each."""
 _MOST = 4
 _LETTERS = "ABCD"
+_TOGETHER = "all users, tok/s"
 
 
 def pin(options: Mapping[str, Any]) -> None:
@@ -98,7 +99,10 @@ def table(items: Sequence[tuple[str, Prediction]]) -> str:
         cells = [said(item) for _, item in items]
         shown = [f"**{cell}**" if cell != cells[0] else cell for cell in cells]
         lines.append(f"| {name} | {' | '.join(shown)} |")
+    alone = all(item.config.concurrency == 1 for _, item in items)
     for name, number, said, more_is_better in _FIGURES:
+        if name == _TOGETHER and alone:
+            continue
         numbers = [number(item) for _, item in items]
         known = [value for value in numbers if value is not None]
         best = (max(known) if more_is_better else min(known)) if known else None
@@ -158,7 +162,7 @@ _FIGURES: tuple[
 ] = (
     ("decode, tok/s", *_speed("decode_tps"), True),
     ("decode, full context", *_speed("decode_tps_full_context"), True),
-    ("all users, tok/s", *_speed("decode_tps_total"), True),
+    (_TOGETHER, *_speed("decode_tps_total"), True),
     ("prefill, tok/s", *_speed("prefill_tps"), True),
     ("first token after", _speed("ttft_ms")[0], _wait, False),
     ("memory", lambda item: item.prediction.memory.total_mib,
