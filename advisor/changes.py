@@ -43,8 +43,8 @@ _EAGER = 0.25
 _NO_IMAGES = 0.3
 _NO_DRAFT = 0.3
 """What a separate drafter gains; the speed model knows of heads inside the model only."""
-_OTHER_FILES = 0.02
-"""Files of another format have to be had first."""
+_OTHER_FILES = 0.15
+"""Files of another format have to be fetched, and every context answers with them: dearer than a flag."""
 
 Accept = Callable[[Setup], bool]
 

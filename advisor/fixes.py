@@ -3,8 +3,9 @@
 It owns the order; the changes are `advisor.changes`', every figure is `advisor.estimate`'s.
 
 Changes within the risk limit come first, the cheapest of them on top. The cost is what is lost, as a sum of
-logarithms: decode speed at a full context, a quarter of what prefill loses, three times what the answers lose
-(`advisor.quality`), and the context given up. What no figure tells has a fixed price.
+logarithms: decode speed, half of it with an empty cache and half at a full context, a quarter of what prefill
+loses, three times what the answers lose (`advisor.quality`), and the context given up. What no figure tells
+has a fixed price: another file has to be fetched.
 """
 
 from __future__ import annotations
@@ -89,7 +90,8 @@ def _cost(setup: Setup, before: PredictedFigures, change: Change, after: Predict
         setup.model, setup.quant, setup.launch
     )
     return (
-        _lost(before.decode_tps_full_context, after.decode_tps_full_context)
+        _lost(before.decode_tps, after.decode_tps) / 2
+        + _lost(before.decode_tps_full_context, after.decode_tps_full_context) / 2
         + _PREFILL_WEIGHT * _lost(before.prefill_tps, after.prefill_tps)
         - _QUALITY_WEIGHT * math.log(min(quality, 1.0))
         - math.log(min(change.setup.launch.ctx / setup.launch.ctx, 1.0))

@@ -48,7 +48,9 @@ def test_the_founding_puzzle_runs_out_and_the_cache_type_unlocks_it(founding):
     assert first.oom_probability <= SAFE
     assert first.fits
     assert 1700 < first.saves_mib < 2500
-    assert first.decode_tps_full_context.value > founding.prediction.decode_tps_full_context.value
+    assert first.decode_tps == founding.prediction.decode_tps
+    # CUDA has no fast kernel for one token over a quantized cache (docs/h100_llamacpp.md)
+    assert 0.1 < first.speed_lost < 0.4
     assert not any("slot" in fix.change for fix in founding.fixes)
     assert check(f"{FOUNDING} -np 1", **CARD).verdict == "oom"
     assert check(first.command, **CARD).verdict == "fits"

@@ -193,12 +193,41 @@ def test_older_builds_are_slower_and_an_unknown_age_is_the_reference():
 
 
 def test_wide_memory_is_not_reached_by_few_multiprocessors():
-    a100, rtx4090 = CATALOG.gpus["A100 SXM 80GB"], CATALOG.gpus["RTX 4090"]
-    assert vector_bytes_per_s(a100) < 0.6 * bandwidth_bytes_per_s(a100)
-    assert vector_bytes_per_s(rtx4090) > 0.9 * bandwidth_bytes_per_s(rtx4090)
+    def reached(gpu, quant="Q4_K_M", year=2026.9):
+        setup = setup_of(model="llama 3.1 8b instruct", quant=quant, gpu=gpu)
+        return vector_bytes_per_s(setup, year) / bandwidth_bytes_per_s(setup.gpu)
+
+    assert reached("A100 SXM 80GB") < 0.6
+    assert reached("RTX 4090") > 0.9
+    assert reached("H100 SXM", "F16") > reached("H100 SXM", "F16", 2024.5) == reached("H100 SXM")
     apple = CATALOG.gpus["M4 Max (40-core GPU)"]
-    assert issue_bytes_per_s(apple) == math.inf
-    assert vector_bytes_per_s(apple) == bandwidth_bytes_per_s(apple)
+    assert issue_bytes_per_s(apple, floats=False, year=2026.9) == math.inf
+    assert reached("M4 Max (40-core GPU)") == 1
+
+
+def test_one_token_over_a_quantized_cache_pays_for_every_query_head():
+    """CUDA kernels of llama.cpp: slower than over 16 bits at depth, whoever shares keys; not elsewhere."""
+
+    def step(depth, cache, sequences=1, **options):
+        setup = setup_of(model="llama 3.1 8b instruct", kv_type=cache, **{"gpu": "4070", **options})
+        return timed(decode_parts(setup, sequences, depth), DECODE_PARTS)
+
+    narrow, wide = step(60_000, "q8_0"), step(60_000, "f16")
+    assert narrow["kv"] < wide["kv"]
+    assert narrow["kv"] + narrow["vector_attention"] > wide["kv"] + wide["vector_attention"]
+    assert wide["vector_attention"] == step(0, "q8_0")["vector_attention"] == 0
+    assert step(60_000, "q8_0", sequences=4)["vector_attention"] == 0
+    assert step(60_000, "q8_0", gpu="7900 xtx")["vector_attention"] == 0
+
+
+def test_prompts_in_blocks_do_not_profit_from_instructions_of_hoppers_own():
+    def rate(gpu, quant):
+        return product_flop_per_s(setup_of(model="llama 3.1 8b instruct", quant=quant, gpu=gpu))
+
+    hopper, ampere = CATALOG.gpus["H100 SXM"], CATALOG.gpus["A100 SXM 80GB"]
+    assert rate("H100 SXM", "Q4_K_M") < 0.6 * hopper.int8_tops * 1e12
+    assert rate("A100 SXM 80GB", "Q4_K_M") == pytest.approx(ampere.int8_tops * 1e12, rel=0.01)
+    assert rate("H100 SXM", "F16") == hopper.int8_tops * 1e12 / 2
 
 
 def test_narrow_activations_run_at_the_rate_the_device_has_for_them():

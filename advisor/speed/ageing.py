@@ -16,6 +16,9 @@ AGEING_PER_YEAR, KERNEL_AGEING_PER_YEAR, PREFILL_AGEING_PER_YEAR = 0.05, 0.2, 0.
 """Slowness per year of age of the engine, in log: of decoding, of its `AGED_PARTS` on top, of prompts. One
 rate for all engines: single reporters use single builds, so that finer ones would only tell the reporters
 apart."""
+NVIDIA_PREFILL_AGEING_PER_YEAR = 0.05
+"""Prompts on NVIDIA's cards: their kernels for matrices were there by 2024, and an H100 of 2026 reads prompts
+no faster, per multiprocessor and cycle, than one of 2024 did (docs/h100_llamacpp.md)."""
 AMD_AGEING_PER_YEAR, AMD_PREFILL_AGEING_PER_YEAR = 0.1, 0.6
 """The same on AMD's GPUs, whose kernels for matrix units, attention and integers came during these years."""
 REFERENCE_YEAR, FIRST_YEAR = 2026.0, 2025.0
@@ -47,7 +50,9 @@ def slowness(gpu: Gpu, year: float) -> tuple[float, float]:
 
 def prompt_slowness(gpu: Gpu, year: float) -> float:
     """Factor on what a build takes for a prompt."""
-    rate = AMD_PREFILL_AGEING_PER_YEAR if _is_amd_gpu(gpu) else PREFILL_AGEING_PER_YEAR
+    rate = NVIDIA_PREFILL_AGEING_PER_YEAR if gpu.vendor == "NVIDIA" else PREFILL_AGEING_PER_YEAR
+    if _is_amd_gpu(gpu):
+        rate = AMD_PREFILL_AGEING_PER_YEAR
     return math.exp(rate * age_years(year))
 
 

@@ -21,9 +21,14 @@ _HALF_LANES = ("6.0", "7.0", "7.5", "8.0")
 """CUDA capabilities with 64 FP32 lanes per multiprocessor; the others have 128 (CUDA programming guide)."""
 _DUAL_ISSUE = ("RDNA 3", "RDNA 4")
 """Whose FP32 rate counts two operations per lane and cycle that such kernels rarely find."""
-_BYTES_PER_CYCLE = 6.0
-"""Per multiprocessor: llama.cpp reads a 16-bit model on A100 and H100 PCIe at 5.4 to 5.7 (the runs of
-https://github.com/XiongjieDai/GPU-Benchmarks-on-LLM-Inference)."""
+_BYTES_PER_CYCLE, _FLOAT_BYTES_PER_CYCLE = 6.0, 9.5
+"""Per multiprocessor: llama.cpp reads at 5.4 to 5.7 on A100 and H100 PCIe (the runs of
+https://github.com/XiongjieDai/GPU-Benchmarks-on-LLM-Inference), and 16-bit weights at 9.5 on an H100 since it
+has kernels for vectors of floats (docs/h100_llamacpp.md)."""
+_FLOAT_KERNELS_SINCE = 2025.6
+_SYNCHRONOUS_OPS = {8: 4096.0, 16: 2048.0}
+"""Dense operations per multiprocessor and cycle of matrix instructions that a warp waits for, by bits: an
+A100's. Hopper and the Blackwell of servers are faster only by instructions of their own kind."""
 _LAPTOP_CLOCK = 1.3
 """Boost clocks of laptop parts are listed for the lowest power that they are sold with: an RTX 4070 Laptop
 has 1,230 to 2,175 MHz by its maker's data, 1,695 in the catalog."""
@@ -45,19 +50,28 @@ def bandwidth_bytes_per_s(gpu: Gpu) -> float:
     return gpu.bandwidth_gbps * 1e9
 
 
-def issue_bytes_per_s(gpu: Gpu) -> float:
-    """Bytes per second that matrix-vector kernels can ask for, whatever the memory could deliver.
-
-    Their loads in flight are bounded by multiprocessor and cycle, so that cards with much bandwidth per
-    multiprocessor (A100, H100 PCIe) do not reach it. Infinite where multiprocessors cannot be told from the
-    FP32 rate.
-    """
+def cycles_per_s(gpu: Gpu) -> float:
+    """Cycles per second of all multiprocessors together; infinite where the FP32 rate does not tell them."""
     if gpu.kind != "gpu" or gpu.fp32_tflops is None:
         return math.inf
     lanes = 64 if gpu.vendor == "AMD" or gpu.compute_capability in _HALF_LANES else 128
     issues = 2 if gpu.arch.startswith(_DUAL_ISSUE) else 1
-    cycles = gpu.fp32_tflops * 1e12 / (2 * lanes * issues)
-    return _BYTES_PER_CYCLE * cycles
+    return gpu.fp32_tflops * 1e12 / (2 * lanes * issues)
+
+
+def issue_bytes_per_s(gpu: Gpu, *, floats: bool, year: float) -> float:
+    """Bytes per second that matrix-vector kernels of a build of `year` can ask for, whatever memory delivers.
+
+    Their loads in flight are bounded by multiprocessor and cycle, so that cards with much bandwidth per
+    multiprocessor (A100, H100) do not reach it; `floats`: of weights that are not quantized.
+    """
+    new = floats and not year < _FLOAT_KERNELS_SINCE
+    return (_FLOAT_BYTES_PER_CYCLE if new else _BYTES_PER_CYCLE) * cycles_per_s(gpu)
+
+
+def synchronous_op_per_s(gpu: Gpu, bits: int) -> float:
+    """What matrix instructions of NVIDIA's that every architecture since Turing has can do at most."""
+    return _SYNCHRONOUS_OPS[bits] * cycles_per_s(gpu) * _clock(gpu)
 
 
 def peak_flop_per_s(gpu: Gpu, activation_bits: int = 16) -> float:

@@ -10,12 +10,15 @@ import math
 from advisor.config import Setup
 from advisor.speed.device import (
     bandwidth_bytes_per_s,
+    cycles_per_s,
     integer_op_per_s,
     issue_bytes_per_s,
     peak_flop_per_s,
+    synchronous_op_per_s,
     vector_flop_per_s,
 )
-from knowledge.schema import Gpu, Quant
+from knowledge.kv_types import KV_TYPES, normalise_kv_type
+from knowledge.schema import Quant
 
 MMQ_ENGINES = frozenset({"llama.cpp", "ik_llama.cpp", "llamafile", "ollama", "lmstudio", "koboldcpp"})
 TENSOR_PARALLEL_ENGINES = frozenset({"vllm", "sglang", "tensorrt-llm", "lmdeploy"})
@@ -41,6 +44,12 @@ UNQUANTIZED_BITS = 16
 _WEIGHT_ONLY = ("12.1",)
 """CUDA capabilities (GB10) on which servers multiply 8- and 4-bit weights no faster than 16-bit ones
 (data/observations/djangodevreng_spark.csv: a 27B in FP8 at 0.6 of its BF16, MoE in NVFP4 as in BF16)."""
+_ELEMENTS_PER_CYCLE, _WIDE_ELEMENTS_PER_CYCLE, _FORKED_ELEMENTS_PER_CYCLE = 4.5, 1.5, 1.6
+"""Elements of query heads times tokens that this kernel gets through per multiprocessor and cycle: 1.05 to
+1.3e12 a second on an H100, whether 4 or 8 heads share their keys (docs/h100_llamacpp.md), and 4.3 on an RTX
+4070 (Qwen3.5-9B in data/observations/llmfit_community.csv). Heads wider than 256 are not for it: gemma-4-E4B
+gets 1.4 there. The third is ik_llama.cpp's (gemma-3-27b on an RTX A6000, whose steps grow by 1.0 ms for
+every thousand tokens: https://github.com/ikawrakow/ik_llama.cpp/discussions/334)."""
 _WIDEST_HEAD, _WIDE_HEADS = 256, 0.2
 """Servers' attention kernels end at heads of 256; wider ones (Gemma 4: 512) take a general kernel, with 11
 TFLOPS on a GB10 where others reach 40 to 80 (the same rows, by the fall of speed from 8K to 25K tokens)."""
@@ -54,8 +63,10 @@ def product_flop_per_s(setup: Setup) -> float:
     """
     gpu, quant = setup.gpu, setup.quant
     if gpu.vendor == "NVIDIA" and gpu.int8_tops and setup.launch.engine in MMQ_ENGINES:
+        if quant.bpw < UNQUANTIZED_BITS:
+            return min(integer_op_per_s(gpu), synchronous_op_per_s(gpu, 8))
         # Unquantized weights go through cuBLAS, which sums 16-bit products in 16 bits: half the integer rate.
-        return integer_op_per_s(gpu) / (1 if quant.bpw < UNQUANTIZED_BITS else 2)
+        return integer_op_per_s(gpu) / 2
     if gpu.compute_capability in _WEIGHT_ONLY:
         return peak_flop_per_s(gpu)
     return peak_flop_per_s(gpu, quant.activation_bits)
@@ -70,17 +81,37 @@ def attention_flop_per_s(setup: Setup) -> float:
     server = setup.launch.engine in TENSOR_PARALLEL_ENGINES
     if server and max(setup.model.head_dim_k, setup.model.global_head_dim or 0) > _WIDEST_HEAD:
         return peak_flop_per_s(gpu) * _WIDE_HEADS
-    if gpu.vendor == "NVIDIA" or server:
+    if server:
         return peak_flop_per_s(gpu)
+    if gpu.vendor == "NVIDIA":
+        return min(peak_flop_per_s(gpu), synchronous_op_per_s(gpu, 16))
     return vector_flop_per_s(gpu)
 
 
-def vector_bytes_per_s(gpu: Gpu) -> float:
+def vector_attention_s(setup: Setup, attention_flop: float) -> float:
+    """Seconds that llama.cpp's attention over a quantized cache takes for one token on CUDA.
+
+    Up to two tokens go to a kernel on vectors that reads every query head for itself, however many share keys
+    and values: bounded by elements of the heads per multiprocessor and cycle, not by bytes. 0 elsewhere.
+    """
+    launch, gpu = setup.launch, setup.gpu
+    wide = KV_TYPES[normalise_kv_type(launch.kv_type_k) or "f16"].bits >= UNQUANTIZED_BITS
+    if wide or gpu.vendor != "NVIDIA" or launch.engine not in MMQ_ENGINES or setup.model.kv_lora_rank:
+        return 0.0
+    head = setup.model.global_head_dim or setup.model.head_dim_k
+    rate = _FORKED_ELEMENTS_PER_CYCLE if launch.engine == "ik_llama.cpp" else _ELEMENTS_PER_CYCLE
+    if head > _WIDEST_HEAD:
+        rate = _WIDE_ELEMENTS_PER_CYCLE
+    return attention_flop / 4 / (rate * cycles_per_s(gpu))
+
+
+def vector_bytes_per_s(setup: Setup, year: float) -> float:
     """Rate at which matrix-vector kernels read weights: bandwidth and issue rate, the slower one prevailing.
 
     Engines with kernels of their own for server cards (`TENSOR_PARALLEL_ENGINES`) reach the bandwidth.
     """
-    ratio = bandwidth_bytes_per_s(gpu) / issue_bytes_per_s(gpu)
+    gpu, floats = setup.gpu, setup.quant.bpw >= UNQUANTIZED_BITS
+    ratio = bandwidth_bytes_per_s(gpu) / issue_bytes_per_s(gpu, floats=floats, year=year)
     return bandwidth_bytes_per_s(gpu) / math.pow(1 + math.pow(ratio, 3), 1 / 3)
 
 

@@ -36,6 +36,7 @@ from advisor.speed.rates import (
     attention_flop_per_s,
     product_flop_per_s,
     unpack_seconds,
+    vector_attention_s,
     vector_bytes_per_s,
 )
 from advisor.speed.work import Work, work_of
@@ -47,6 +48,7 @@ DECODE_PARTS = (
     "state",
     "flop",
     "attention",
+    "vector_attention",
     "layers",
     "recurrent_layers",
     "moe_layers",
@@ -77,6 +79,8 @@ PREFILL_PARTS = (
 )
 _MICRO = 1e-6
 
+_BY_VECTORS = 2
+"""Tokens of a step up to which llama.cpp's attention over a quantized cache works on vectors."""
 SCORE_BYTES = 20
 """Traffic of one attention score where no kernel keeps it on the chip: written by one product in 32 bits,
 read and written by the softmax, read by the other product, and its mask."""
@@ -135,7 +139,7 @@ def decode_parts(
     work = _work(setup, year)
     gpu, split = setup.gpu, split_of(setup)
     bandwidth = bandwidth_bytes_per_s(gpu) * split.ways
-    reading = bandwidth if setup.launch.engine in TENSOR_PARALLEL_ENGINES else vector_bytes_per_s(gpu)
+    reading = bandwidth if setup.launch.engine in TENSOR_PARALLEL_ENGINES else vector_bytes_per_s(setup, year)
     bits = setup.quant.activation_bits
     peak = peak_flop_per_s(gpu, bits) * split.ways
     expert_bytes = work.experts * work.expert_share(sequences)
@@ -145,6 +149,10 @@ def decode_parts(
         # Two all-reduces a layer, each moving 2·(ways−1)/ways of the activations.
         moved = 2.0 * sequences * work.hidden_size * 2 * 2 * (split.ways - 1) / split.ways
         link = work.blocks * (moved / link_bytes_per_s(gpu) + 2 * math.log2(split.ways) * link_latency_s(gpu))
+    by_vectors = 0.0
+    if sequences <= _BY_VECTORS:  # while it reads what it computes with
+        taken = vector_attention_s(setup, work.attention_flop(depth)) * sequences
+        by_vectors = max(0.0, taken - sequences * work.kv_bytes(depth) / bandwidth)
     read = work.dense * (1 - split.host_dense) + work.output + expert_bytes * (1 - split.host_experts)
     seconds = [
         (work.dense * (1 - split.host_dense) + work.output) / reading,
@@ -153,6 +161,7 @@ def decode_parts(
         2 * sequences * work.state / bandwidth,
         sequences * (work.body_flop + work.expert_flop + work.output_flop) / peak,
         sequences * work.attention_flop(depth) / (peak_flop_per_s(gpu) * split.ways),
+        by_vectors,
         work.blocks * _MICRO,
         work.recurrent_layers * _MICRO,
         work.moe_layers * _MICRO,

@@ -46,6 +46,7 @@ DECODE_RANGES = (
     Range(1.5, 1.0, 6.0, 0.18),  # state
     Range(1.3, 0.5, 6.0, 0.18),  # flop
     Range(2.0, 0.5, 20.0, 0.3),  # attention
+    Range(1.0, 0.2, 4.0, 0.3),  # vector_attention
     Range(30.0, 3.0, 120.0, 0.25),  # layers
     Range(15.0, 0.5, 120.0, 0.3),  # recurrent_layers
     Range(15.0, 0.5, 120.0, 0.3),  # moe_layers

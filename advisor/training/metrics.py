@@ -68,7 +68,7 @@ def figure_score(
     return FigureScore(
         n=truth.size,
         mdape=float(np.median(off)),
-        mean_abs_log_error=float(np.mean(np.abs(np.log(truth) - np.log(guess)))),
+        mean_abs_log_error=float(np.mean(np.abs(np.log(truth) - np.log(np.maximum(guess, truth / _ABSURD))))),
         within_25pct=float(np.mean(off <= CLOSE)),
         coverage_80=None if covered is None else float(np.mean(np.asarray(covered, dtype=bool))),
     )
