@@ -36,7 +36,11 @@ KEYS = (
 
 st.set_page_config("advisor: what should I launch?", layout="wide")
 links.begin()
-options = choice.asked(KEYS)
+try:
+    options = choice.asked(KEYS)
+except AdvisorError as error:  # without its facts the page has nothing to ask with
+    st.error(str(error))
+    st.stop()
 st.title("What should I launch?", anchor=False)
 links.show_notes()
 tabs = st.tabs(list(VIEWS), key=links.VIEW, on_change="rerun", bind="query-params")

@@ -369,6 +369,51 @@ def test_what_llama_bench_printed_is_read_for_the_chosen_device(opened, own_home
     assert int(counts["Read"]) >= 2
 
 
+# What may be missing, or change under the page.
+
+
+def test_it_answers_without_a_store(opened, monkeypatch, tmp_path):
+    (tmp_path / "home").write_text("no folder")
+    page = opened(gpu="RTX 3090", model="Qwen3.5-9B", quant="Q4_K_M")
+    monkeypatch.setenv("ADVISOR_HOME", str(tmp_path / "home"))
+    page.run()
+    assert sound(page).code[0].value
+    assert len(page.dataframe[0].value), "the shipped runs are read into memory"
+
+
+def test_a_damaged_store_is_said_and_the_answer_stands(opened, own_home):
+    own_home.mkdir()
+    (own_home / "store.duckdb").write_bytes(b"no database" * 1000)
+    page = sound(opened(gpu="RTX 3090", model="Qwen3.5-9B", quant="Q4_K_M"))
+    assert page.code[0].value
+    assert "damaged" in texts(page.warning) + texts(page.caption)
+
+
+@pytest.mark.parametrize("name", ["receipts.json", "speed_model.npz"])
+def test_a_damaged_file_of_ones_own_is_one_line(opened, own_home, name):
+    path = own_home / name
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"nonsense")
+    page = opened(gpu="RTX 3090", model="Qwen3.5-9B", quant="Q4_K_M")
+    assert not page.exception
+    assert len(page.error) >= 1
+    assert all("\n" not in error.value for error in page.error)
+    assert name.rsplit("/", maxsplit=1)[-1] in texts(page.error)
+
+
+def test_a_store_that_is_built_anew_under_the_page_is_read_anew(opened, own_home):
+    link = {"gpu": "RTX 3060 12GB", "model": "Qwen3.5-9B", "quant": "Q4_K_M"}
+    page = sound(opened(**link))
+    assert "mine.md" not in " ".join(page.dataframe[0].value["source"])
+    mine = own_home.parent / "mine.csv"
+    mine.write_bytes(CSV)
+    service.ingest(mine)
+    assert "mine.md" in " ".join(sound(page.run()).dataframe[0].value["source"])
+    for path in own_home.glob("store*"):
+        path.unlink()
+    assert "mine.md" not in " ".join(sound(page.run()).dataframe[0].value["source"])
+
+
 # One estimator.
 
 
