@@ -21,7 +21,7 @@ _LIMITS = {
     "link": "the links between the GPUs",
 }
 _GROUP = {
-    "weights": "weights", "experts": "weights", "kv": "kv", "state": "state",
+    "weights": "weights", "experts": "weights", "kv": "kv", "vector_attention": "kv", "state": "state",
     "flop": "flop", "attention": "flop", "link": "link", "host": "host",
 }  # fmt: skip
 """Parts of a decoding step that a person can do something about; fixed costs per layer are not among them."""
@@ -104,8 +104,19 @@ def _cache(setup: Setup) -> str:
     name = normalise_kv_type(launch.kv_type_k)
     if name is None or KV_TYPES[name].bits >= 16:
         return ""
-    wide = accounted(setup.with_launch(kv_type_k="f16", kv_type_v="f16"))
+    as_wide = setup.with_launch(kv_type_k="f16", kv_type_v="f16")
+    wide = accounted(as_wide)
     spare = wide.available_mib - wide.total_mib
     if spare < 0:
         return f"The cache is {name} because f16 would lack {format_mib(-spare)}."
-    return f"The cache is {name}, which is read faster; with f16 {format_mib(spare)} would stay free."
+    faster = _cache_seconds(setup) < _cache_seconds(as_wide)
+    how = "is read faster" if faster else "costs speed at depth here"
+    return f"The cache is {name}, which {how}; with f16 {format_mib(spare)} would stay free."
+
+
+def _cache_seconds(setup: Setup) -> float:
+    """Ideal seconds that a step at a full context spends on the cache."""
+    parts = decode_parts(setup, setup.launch.concurrency, setup.launch.ctx)
+    return sum(
+        part for name, part in zip(DECODE_PARTS, parts, strict=True) if name in {"kv", "vector_attention"}
+    )

@@ -105,6 +105,12 @@ def test_a_narrow_cache_is_explained_by_what_the_wide_one_would_need():
     assert "because f16 would lack" in tight
 
 
+def test_a_narrow_cache_is_said_to_be_slower_where_it_is():
+    narrow = {"model": HYBRID, "quant": "IQ4_XS", "ctx": 65536, "kv_type_k": "q8_0", "kv_type_v": "q8_0"}
+    assert "costs speed at depth here" in explained(gpu="RTX 3090", backend="cuda", **narrow)
+    assert "is read faster" in explained(gpu="RX 7900 XTX", backend="vulkan", **narrow)
+
+
 def test_what_lies_in_host_ram_is_said():
     text = explained(model=HYBRID, n_cpu_moe=30)
     assert "lie in host RAM" in text

@@ -58,13 +58,22 @@ def memory_bar(memory: Memory) -> Drawn:
         ),
         tooltip=[alt.Tooltip("part:N"), alt.Tooltip("GiB:Q", format=".2f")],
     )
+    card = memory.available_mib / MIB_PER_GIB
+    # beside the tick, not under it
+    ends = [min(row["to"], card) if row["from"] < card < row["to"] else row["to"] for row in rows]
     text = (
-        alt.Chart({"values": [row | {"middle": (row["from"] + row["to"]) / 2} for row in rows]})
+        alt.Chart(
+            {
+                "values": [
+                    row | {"middle": (row["from"] + end) / 2} for row, end in zip(rows, ends, strict=True)
+                ]
+            }
+        )
         .mark_text(fontSize=12, fontWeight="bold", color="#111")
         .encode(x=alt.X("middle:Q"), text="label:N")
     )
     end = (
-        alt.Chart({"values": [{"at": memory.available_mib / MIB_PER_GIB}]})
+        alt.Chart({"values": [{"at": card}]})
         .mark_tick(color=_RED, thickness=3, size=40)
         .encode(x="at:Q", tooltip=[alt.Tooltip("at:Q", format=".2f", title="available GiB")])
     )

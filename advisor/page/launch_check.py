@@ -86,7 +86,7 @@ def _mark(fix: Fix) -> str:
 def _cost(fix: Fix) -> str:
     """What a change saves and costs, in words."""
     costs = [
-        f"{share:.0%} {name} lost"
+        f"{100 * share:.0f} % {name} lost"
         for name, share in (("speed", fix.speed_lost), ("quality", fix.quality_lost))
         if share >= 0.005
     ]
