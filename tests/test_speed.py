@@ -220,6 +220,20 @@ def test_one_token_over_a_quantized_cache_pays_for_every_query_head():
     assert step(60_000, "q8_0", gpu="7900 xtx")["vector_attention"] == 0
 
 
+def test_a_few_sequences_pay_for_tiles_of_quantized_weights():
+    """Linearly up to eight tokens, for a whole tile beyond; nothing for floats or for one token."""
+
+    def tiles(sequences, **options):
+        setup = setup_of(**{"gpu": "3090", "model": "llama 3.1 8b instruct", "ctx": "8k", **options})
+        return timed(decode_parts(setup, sequences, 1000), DECODE_PARTS)["tiles"]
+
+    assert tiles(1) == 0
+    assert 0 < tiles(8) == tiles(16) == tiles(30)
+    assert tiles(5) < tiles(8)
+    assert tiles(16, quant="F16") == tiles(16, gpu="7900 xtx") == 0
+    assert tiles(16, gpu="h100") < tiles(16)
+
+
 def test_prompts_in_blocks_do_not_profit_from_instructions_of_hoppers_own():
     def rate(gpu, quant):
         return product_flop_per_s(setup_of(model="llama 3.1 8b instruct", quant=quant, gpu=gpu))

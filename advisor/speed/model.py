@@ -30,7 +30,7 @@ from knowledge.paths import home_dir
 ARTEFACT = Path(__file__).with_name("artefact.npz")
 OWN_MODEL = "speed_model.npz"
 """A model that the user trained, in the data folder: it is preferred to the shipped one."""
-FORMAT = 4
+FORMAT = 5
 """Version of the arrays' meaning; an artefact of another version is refused."""
 
 

@@ -50,6 +50,11 @@ _ELEMENTS_PER_CYCLE, _WIDE_ELEMENTS_PER_CYCLE, _FORKED_ELEMENTS_PER_CYCLE = 4.5,
 4070 (Qwen3.5-9B in data/observations/llmfit_community.csv). Heads wider than 256 are not for it: gemma-4-E4B
 gets 1.4 there. The third is ik_llama.cpp's (gemma-3-27b on an RTX A6000, whose steps grow by 1.0 ms for
 every thousand tokens: https://github.com/ikawrakow/ik_llama.cpp/discussions/334)."""
+_TILE_COLUMNS, _VECTORS = 300.0, 8
+"""Columns that a tile is as good as used for, at the datasheet's rate, and the tokens up to which none is
+used: batches of 16 take so long on an H100 (dense models of 8 to 27B and mixtures alike,
+docs/h100_llamacpp.md) and an RTX 3090 (a 27B in data/observations/insiderllm.csv, where 8 take as long and 4
+half of it)."""
 _WIDEST_HEAD, _WIDE_HEADS = 256, 0.2
 """Servers' attention kernels end at heads of 256; wider ones (Gemma 4: 512) take a general kernel, with 11
 TFLOPS on a GB10 where others reach 40 to 80 (the same rows, by the fall of speed from 8K to 25K tokens)."""
@@ -70,6 +75,20 @@ def product_flop_per_s(setup: Setup) -> float:
     if gpu.compute_capability in _WEIGHT_ONLY:
         return peak_flop_per_s(gpu)
     return peak_flop_per_s(gpu, quant.activation_bits)
+
+
+def tile_seconds(setup: Setup, flop_per_token: float, tokens: float) -> float:
+    """Seconds of llama.cpp's integer kernels for weights of `flop_per_token` and a handful of `tokens`.
+
+    Up to eight tokens are multiplied vector by vector; beyond, a tile of weights is unpacked for all its
+    columns, whether a few or a hundred of them are used. 0 where other kernels work.
+    """
+    launch, gpu = setup.launch, setup.gpu
+    integers = gpu.vendor == "NVIDIA" and gpu.int8_tops and launch.engine in MMQ_ENGINES
+    if not integers or setup.quant.bpw >= UNQUANTIZED_BITS:
+        return 0.0
+    columns = _TILE_COLUMNS * min(1.0, tokens / _VECTORS)
+    return flop_per_token * columns / product_flop_per_s(setup)
 
 
 def attention_flop_per_s(setup: Setup) -> float:

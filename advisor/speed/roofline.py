@@ -35,6 +35,7 @@ from advisor.speed.rates import (
     UNQUANTIZED_BITS,
     attention_flop_per_s,
     product_flop_per_s,
+    tile_seconds,
     unpack_seconds,
     vector_attention_s,
     vector_bytes_per_s,
@@ -58,6 +59,7 @@ DECODE_PARTS = (
     "stall",
     "queue",
     "unpack",
+    "tiles",
     "unfused",
 )
 PREFILL_PARTS = (
@@ -153,6 +155,16 @@ def decode_parts(
     if sequences <= _BY_VECTORS:  # while it reads what it computes with
         taken = vector_attention_s(setup, work.attention_flop(depth)) * sequences
         by_vectors = max(0.0, taken - sequences * work.kv_bytes(depth) / bandwidth)
+    tiles = 0.0
+    if sequences > 1 and split.host_dense == split.host_experts == 0:
+        touched = work.body_flop + work.output_flop
+        if work.n_experts:
+            touched += work.expert_flop * work.n_experts / work.n_experts_used * work.expert_share(sequences)
+        tiles = max(
+            0.0,
+            tile_seconds(setup, touched, sequences) / split.ways
+            - (work.dense + work.output + expert_bytes) / reading,
+        )
     read = work.dense * (1 - split.host_dense) + work.output + expert_bytes * (1 - split.host_experts)
     seconds = [
         (work.dense * (1 - split.host_dense) + work.output) / reading,
@@ -171,6 +183,7 @@ def decode_parts(
         stall_s,
         queue_s,
         unpack_seconds(setup, read) / split.ways,
+        tiles,
         unfused(setup, year) * setup.model.layers_linear * _MICRO,
     ]
     old, old_kernels = slowness(gpu, year)

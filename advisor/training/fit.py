@@ -56,6 +56,7 @@ DECODE_RANGES = (
     Range(0.6, 0.05, 3.0, 0.24),  # stall
     Range(1.0, 0.9, 1.2, 0.01),  # queue
     Range(4.0, 0.3, 40.0, 0.4),  # unpack
+    Range(1.0, 0.2, 3.0, 0.2),  # tiles
     Range(80.0, 5.0, 800.0, 0.3),  # unfused
 )
 PREFILL_RANGES = (
