@@ -218,6 +218,7 @@ def test_one_token_over_a_quantized_cache_pays_for_every_query_head():
     assert wide["vector_attention"] == step(0, "q8_0")["vector_attention"] == 0
     assert step(60_000, "q8_0", sequences=4)["vector_attention"] == 0
     assert step(60_000, "q8_0", gpu="7900 xtx")["vector_attention"] == 0
+    assert step(60_000, "q8_0", gpu="7900 xtx", backend="rocm")["vector_attention"] > 0
 
 
 def test_a_few_sequences_pay_for_tiles_of_quantized_weights():

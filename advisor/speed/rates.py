@@ -50,6 +50,9 @@ _ELEMENTS_PER_CYCLE, _WIDE_ELEMENTS_PER_CYCLE, _FORKED_ELEMENTS_PER_CYCLE = 4.5,
 4070 (Qwen3.5-9B in data/observations/llmfit_community.csv). Heads wider than 256 are not for it: gemma-4-E4B
 gets 1.4 there. The third is ik_llama.cpp's (gemma-3-27b on an RTX A6000, whose steps grow by 1.0 ms for
 every thousand tokens: https://github.com/ikawrakow/ik_llama.cpp/discussions/334)."""
+_AMD_ELEMENTS_PER_CYCLE = 0.7
+"""The same on ROCm: steps of Qwen3.8-27B over a q4_1 cache on an RX 9070 XT grow by 0.56 ms for every
+thousand tokens (https://github.com/ggml-org/llama.cpp/issues/27796)."""
 _TILE_COLUMNS, _VECTORS = 300.0, 8
 """Columns that a tile is as good as used for, at the datasheet's rate, and the tokens up to which none is
 used: batches of 16 take so long on an H100 (dense models of 8 to 27B and mixtures alike,
@@ -108,19 +111,22 @@ def attention_flop_per_s(setup: Setup) -> float:
 
 
 def vector_attention_s(setup: Setup, attention_flop: float) -> float:
-    """Seconds that llama.cpp's attention over a quantized cache takes for one token on CUDA.
+    """Seconds that llama.cpp's attention over a quantized cache takes for one token on CUDA and ROCm.
 
     Up to two tokens go to a kernel on vectors that reads every query head for itself, however many share keys
     and values: bounded by elements of the heads per multiprocessor and cycle, not by bytes. 0 elsewhere.
     """
     launch, gpu = setup.launch, setup.gpu
     wide = KV_TYPES[normalise_kv_type(launch.kv_type_k) or "f16"].bits >= UNQUANTIZED_BITS
-    if wide or gpu.vendor != "NVIDIA" or launch.engine not in MMQ_ENGINES or setup.model.kv_lora_rank:
+    compiled = gpu.vendor == "NVIDIA" or launch.backend == "rocm"  # ROCm builds are of the same source
+    if wide or not compiled or launch.engine not in MMQ_ENGINES or setup.model.kv_lora_rank:
         return 0.0
     head = setup.model.global_head_dim or setup.model.head_dim_k
     rate = _FORKED_ELEMENTS_PER_CYCLE if launch.engine == "ik_llama.cpp" else _ELEMENTS_PER_CYCLE
     if head > _WIDEST_HEAD:
         rate = _WIDE_ELEMENTS_PER_CYCLE
+    if gpu.vendor == "AMD":
+        rate = _AMD_ELEMENTS_PER_CYCLE
     return attention_flop / 4 / (rate * cycles_per_s(gpu))
 
 
