@@ -13,6 +13,7 @@ from advisor.calibration import judged
 from advisor.config import Request, Setup
 from advisor.memory.exllama import EXLLAMA, cache_cells, chunk_tokens, jobs
 from advisor.memory.llamacpp import FAMILY, slots
+from advisor.memory.mlx import chunk_tokens as mlx_chunk_tokens
 from advisor.memory.paged import batched_tokens, utilization
 from advisor.memory.placement import memory_of_devices
 from advisor.memory.state import layer_states
@@ -35,6 +36,8 @@ _BATCHED_TOKENS = (2048, 1024)
 _CHUNKS = (1024, 512)
 _SEQUENCES = (64, 32, 16, 8, 4, 2, 1)
 _UTILIZATIONS = (0.9, 0.92, 0.94, 0.95, 0.96, 0.97)
+_WHOLE_LAYERS = frozenset({"ollama", "lmstudio"})
+"""Of llama.cpp's family, those that leave the finer settings to their own judgement."""
 _FORMATS = 2
 """Narrower formats to name, the widest that fit."""
 _FEWER_SEQUENCES = 0.01
@@ -62,9 +65,13 @@ def changes_of(setup: Setup, catalog: Catalog) -> Iterator[Change]:
     """Every change worth trying, each alone."""
     if setup.launch.engine in FAMILY:
         yield from _llamacpp_changes(setup)
+    elif setup.launch.engine == "mlx":
+        yield from _mlx_changes(setup)
+        yield from _narrower_formats(setup, catalog)
+        return  # its context is no setting: it grows with what is asked
     else:
         yield from _exllama_changes(setup) if setup.launch.engine in EXLLAMA else _paged_changes(setup)
-    if setup.launch.engine in FAMILY and setup.launch.engine != "ollama":
+    if setup.launch.engine in FAMILY and setup.launch.engine not in _WHOLE_LAYERS:
         yield from _other_splits(setup, catalog)
     shorter = longest_context(setup) or longest_context(setup, _is_likelier_to_fit)
     if shorter is not None:
@@ -74,7 +81,9 @@ def changes_of(setup: Setup, catalog: Catalog) -> Iterator[Change]:
 
 def _llamacpp_changes(setup: Setup) -> Iterator[Change]:
     launch = setup.launch
-    if not launch.flash_attn:
+    if launch.engine == "lmstudio":
+        pass  # has settings for both in its app alone
+    elif not launch.flash_attn:
         yield Change("flash attention on", setup.with_launch(flash_attn=True))
     else:  # a quantized V cache needs it (rule R20)
         for kind in ("q8_0", "q4_0"):
@@ -85,10 +94,11 @@ def _llamacpp_changes(setup: Setup) -> Iterator[Change]:
     if count > wanted and (wanted == 1 or not unified):
         named = "one slot" if wanted == 1 else f"{wanted} slots"
         yield Change(named, setup.with_launch(parallel=wanted, kv_unified=None), _FEWER_SEQUENCES)
-    if launch.engine != "ollama":  # which has no such flags
+    if launch.engine not in _WHOLE_LAYERS:  # which have no such flags
         yield from _buffer_changes(setup)
+    if launch.engine != "ollama":
         moved = offloaded(setup)
-        if moved is not None and setup.model.is_moe:
+        if moved is not None and moved.launch.n_cpu_moe != launch.n_cpu_moe:
             yield Change(f"experts of {moved.launch.n_cpu_moe} layers on the host", moved)
         elif moved is not None:
             placed = f"{moved.launch.n_gpu_layers} of {setup.model.n_layers} layers on the GPU"
@@ -193,6 +203,18 @@ def _exllama_changes(setup: Setup) -> Iterator[Change]:
         yield Change(f"experts of {moved.launch.n_cpu_moe} layers on the host", moved)
 
 
+def _mlx_changes(setup: Setup) -> Iterator[Change]:
+    launch = setup.launch
+    for kind in ("q8_0", "q4_0"):
+        if _narrows(setup, kind):
+            yield Change(f"KV cache {kind}", setup.with_launch(kv_type_k=kind, kv_type_v=kind))
+    for chunk in _CHUNKS:
+        if chunk < mlx_chunk_tokens(launch):
+            yield Change(f"{chunk} tokens per step", setup.with_launch(max_num_batched_tokens=chunk))
+    if launch.draft_gib:
+        yield Change("no draft model", setup.with_launch(draft_gib=None), _NO_DRAFT)
+
+
 def _other_utilizations(setup: Setup) -> Iterator[Change]:
     """The share of the card with the least risk, where it is another one."""
     now = utilization(setup.launch)
@@ -232,8 +254,8 @@ def _in_format(setup: Setup, quant: Quant, catalog: Catalog) -> Setup:
 def offloaded(setup: Setup, accept: Accept | None = None) -> Setup | None:
     """The setup with as little as possible on the host: experts of a mixture, whole layers of a dense model.
 
-    None where even everything on the host does not fit. Only llama.cpp splits so; Ollama moves whole layers,
-    and ExLlama experts, unless every layer is split over the cards.
+    None where even everything on the host does not fit. Only llama.cpp splits so; Ollama and LM Studio move
+    whole layers, and ExLlama experts, unless every layer is split over the cards.
     """
     fits = accept or _is_safe
     if setup.launch.engine in EXLLAMA:
@@ -242,7 +264,7 @@ def offloaded(setup: Setup, accept: Accept | None = None) -> Setup | None:
     elif setup.launch.engine not in FAMILY:
         return None
     layers = setup.model.n_layers
-    if setup.model.is_moe and setup.launch.engine != "ollama":
+    if setup.model.is_moe and setup.launch.engine not in _WHOLE_LAYERS:
         start = setup.launch.n_cpu_moe
         return _least(start, layers, lambda n: setup.with_launch(n_cpu_moe=n), fits)
     placed = setup.launch.n_gpu_layers

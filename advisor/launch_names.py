@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 _EXL3_DETAILS = re.compile(r"(?<=bpw)(?:[-_ ](?:h|ng)\d)+$", re.IGNORECASE)
 """Bits of the head and of an n-gram table behind an EXL3 folder's name: `…_3.05bpw_h5_ng5`."""
+_WIDTH = re.compile(r"^(\d)-bit$")
+"""A format that is no more than its width."""
 _PARENTS = 3
 """Folders above a file that may carry the model's name (a Hub cache has two between)."""
 _PROJECTOR_GIB = 0.87
@@ -111,6 +113,15 @@ def _written_format(file: str, catalog: Catalog) -> str | None:
 
 def _format(reading: Reading, match: ModelMatch, options: Mapping[str, Any], catalog: Catalog) -> Quant:
     """The weights' format: as the caller says, as the name says, else what the engine takes by default."""
+    quant = _stated_format(reading, match, options, catalog)
+    bits = _WIDTH.match(quant.name) if reading.engine == "mlx" else None
+    # what MLX's community calls `-4bit` is MLX's own format of that width
+    return resolve_quant(f"MLX-{bits[1]}bit", catalog) if bits else quant
+
+
+def _stated_format(
+    reading: Reading, match: ModelMatch, options: Mapping[str, Any], catalog: Catalog
+) -> Quant:
     if options.get("quant"):
         return resolve_quant(str(options["quant"]), catalog)
     published = _published(reading.model or "", catalog) if not options.get("model") else None
@@ -125,7 +136,9 @@ def _format(reading: Reading, match: ModelMatch, options: Mapping[str, Any], cat
         return resolve_quant(reading.quant, catalog)
     if reading.engine in PAGED:
         return resolve_quant("BF16", catalog)
-    example = "EXL3-4.0bpw" if reading.engine in EXLLAMA else "Q4_K_M"
+    example = {"mlx": "MLX-4bit"}.get(
+        reading.engine, "EXL3-4.0bpw" if reading.engine in EXLLAMA else "Q4_K_M"
+    )
     raise UsageError(
         f"the file {reading.model!r} does not say its format", f"name it with --quant, such as {example}"
     )
@@ -153,7 +166,8 @@ def draft_gib(name: str, engine: str, catalog: Catalog) -> tuple[float | None, s
     else:
         try:
             match = resolve_model(name, catalog)
-            quant = resolve_quant(match.quant_text or ("BF16" if engine in PAGED else "Q4_K_M"), catalog)
+            plain = "BF16" if engine in {*PAGED, "mlx"} else "Q4_K_M"
+            quant = resolve_quant(match.quant_text or plain, catalog)
         except UnknownNameError:
             return None, f"the draft model {name} is not known: its memory is not counted"
         size = best_weight_bytes(match.model, quant, catalog).total_gib

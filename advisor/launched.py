@@ -6,12 +6,14 @@ judges nothing; what cannot be understood is a `UsageError` in one line.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from advisor.asking import understand
 from advisor.config import LaunchConfig, Setup
+from advisor.engines import lmstudio, mlx
 from advisor.engines.parsing import Reading, Remark
 from advisor.engines.parsing.ollama_env import default_context
 from advisor.launch_names import draft_gib, names_of, projector_gib
@@ -19,15 +21,27 @@ from advisor.memory.exllama import EXLLAMA, PAGE, cache_cells
 from advisor.memory.kv_cache import pad
 from advisor.memory.llamacpp import slots
 from advisor.memory.paged import PAGED, sequences
+from advisor.options import check_device
 from advisor.receipts import NO_RECEIPTS, Receipts
 from advisor.setups import setup_for
 from knowledge.catalog import Catalog
 from knowledge.errors import UsageError
 from knowledge.names.rig import device
-from knowledge.schema import Gpu, ModelSpec
+from knowledge.schema import Gpu, ModelSpec, Quant
 from knowledge.units import format_tokens
 
 _SETTLED = ("model", "quant", "engine_version")
+_FORMAT_CHECKS: Mapping[str, Callable[[Quant], None]] = {
+    "lmstudio": lmstudio.check_format, "mlx": mlx.check_format,
+}  # fmt: skip
+"""Engines whose names for models may mean files that are not counted here."""
+_SPARE_LAYER = 0.02
+"""Parts of a layer that a share of four digits is off by at most; else a begun layer counts as a whole."""
+_NOT_ON_THE_COMMAND = {
+    "lmstudio": "what the app is set to, taken here as ",
+    "mlx": "what requests make it (say how long with --ctx), taken here as ",
+}
+"""Engines that have their context from elsewhere where the command is silent; the most is what is judged."""
 _FALLBACK_CONTEXT = 32768
 """Tokens where neither the command nor the catalog states any."""
 
@@ -50,17 +64,23 @@ def launched(
 
     Raises:
         UsageError: no model is named, its name or format means nothing, or devices contradict each other.
+        UnsupportedError: the engine does not run on the device, or does not read the format.
         HubError: the caller names a repository that cannot be read.
     """
     named = names_of(reading, options, catalog)
     model = named.match.model
+    if reading.engine in _FORMAT_CHECKS:
+        _FORMAT_CHECKS[reading.engine](named.quant)
     remarks = list(reading.remarks)
     asked = understand(_options(reading, options, model), catalog)
     gpu = device(asked.request.gpu, catalog, reading.settings.get("tensor_split", ()))
+    if reading.engine in _FORMAT_CHECKS:
+        check_device(reading.engine, gpu)
     count = _devices(reading, gpu, asked.request.gpu_count, remarks)
     drafts = str(reading.settings.get("spec_decode", "")).startswith("mtp")
     own = {"gpu_count": count, "engine_version": reading.version, "spec": "mtp" if drafts else "none"}
-    request = asked.request.model_copy(update=own)
+    users = _users(reading, asked.request.concurrency, remarks)
+    request = asked.request.model_copy(update={**own, "concurrency": users})
     setup = setup_for(request, reading.engine, model, named.quant, gpu, catalog, named.files, receipts)
     settings = _settings(reading, model, gpu)
     if reading.splits_tensors:
@@ -68,7 +88,8 @@ def launched(
     setup = setup.with_launch(**settings, **_beside(reading, setup, remarks, catalog))
     if reading.engine == "vllm" and setup.launch.max_num_seqs is None:
         setup = setup.with_launch(max_num_seqs=sequences(setup))
-    setup = _in_cache(reading, _in_context(reading, setup, remarks), remarks)
+    asked_ctx = asked.request.ctx if reading.grows and options.get("ctx") is not None else None
+    setup = _in_cache(reading, _in_context(reading, setup, asked_ctx, remarks), remarks)
     return Launched(setup, named.match.label, named.quant_text, tuple(remarks))
 
 
@@ -94,10 +115,19 @@ def _options(reading: Reading, options: Mapping[str, Any], model: ModelSpec) -> 
     """The request's options: those of the caller but for the names, which are settled."""
     most = model.max_context or _FALLBACK_CONTEXT
     context = max(reading.context or 0, most)  # settled later; a depth must not exceed it
-    own = {"ctx": context}
+    own = {"ctx": options["ctx"] if reading.grows and options.get("ctx") is not None else context}
     if options.get("concurrency") is None and reading.concurrency:
         own["concurrency"] = reading.concurrency
     return {name: value for name, value in options.items() if name not in _SETTLED} | own
+
+
+def _users(reading: Reading, users: int, remarks: list[Remark]) -> int:
+    """Sequences that are decoded at once: those of all users, within what the server takes."""
+    most = reading.most_at_once
+    if most is None or users <= most:
+        return users
+    remarks.append(Remark("users", f"of {users} users {most} are served at once, the others wait"))
+    return most
 
 
 def _devices(reading: Reading, gpu: Gpu, count: int, remarks: list[Remark]) -> int:
@@ -125,23 +155,27 @@ def _settings(reading: Reading, model: ModelSpec, gpu: Gpu) -> dict[str, Any]:
     equal = not gpu.memory_each_gib and len(set(settings.get("tensor_split", ()))) == 1
     if equal and reading.engine not in EXLLAMA:  # whose parts are limits
         settings["tensor_split"] = None  # equal shares are what equal cards get anyway
+    if reading.layer_share is not None:
+        settings["n_gpu_layers"] = math.ceil(reading.layer_share * model.n_layers - _SPARE_LAYER)
     layers = settings.get("n_gpu_layers")
-    if layers is not None and layers > model.n_layers:
+    everything = layers is not None and layers == model.n_layers and reading.layer_share is not None
+    if everything or (layers is not None and layers > model.n_layers):
         settings["n_gpu_layers"] = None
     if "n_cpu_moe" in settings:
         settings["n_cpu_moe"] = min(settings["n_cpu_moe"], model.n_layers) if model.is_moe else 0
     return settings
 
 
-def _in_context(reading: Reading, setup: Setup, remarks: list[Remark]) -> Setup:
-    """The setup with the context that one sequence gets."""
+def _in_context(reading: Reading, setup: Setup, asked: int | None, remarks: list[Remark]) -> Setup:
+    """The setup with the context that one sequence gets; `asked` is the caller's, where no flag has it."""
     launch, model = setup.launch, setup.model
-    total = reading.context or reading.default_context
+    total = reading.context or reading.default_context or asked
     if total is None and reading.engine == "ollama":
         total = default_context(launch.vram_gib * launch.gpu_count)
     if total is None:
         total = model.max_context or _FALLBACK_CONTEXT
         whose = "the model's maximum" if model.max_context else "assumed, as the model's own is not known"
+        whose = _NOT_ON_THE_COMMAND.get(reading.engine, "") + whose
         remarks.append(Remark("context", f"the context is {whose}: {format_tokens(total)} tokens"))
     ctx = per_sequence(launch, total) if reading.context_is_total else total
     if model.max_context and ctx > model.max_context:

@@ -56,8 +56,8 @@ _TAKES = {
     "vllm": _SERVER,
     "sglang": _SERVER,
     "ollama": ("parallel", "flash_attn"),
-    "lmstudio": ("parallel",),
-    "mlx": (),
+    "lmstudio": ("parallel", "ngl"),
+    "mlx": ("max_num_batched_tokens",),
     "exllamav3": ("n_cpu_moe", "tensor_parallel", "max_num_seqs", "max_num_batched_tokens"),
 }
 """Options of the request that an engine has and some other lacks."""
@@ -98,7 +98,7 @@ def engines_for(gpu: Gpu, request: Request, kind: str | None = None) -> tuple[st
     given = [name for names in (_TAKES["llama.cpp"], _SERVER) for name in names if _given(request, name)]
     if request.engine is not None:
         engine = engine_named(request.engine)
-        _check_device(engine, gpu)
+        check_device(engine, gpu)
         foreign = [name for name in given if name not in _TAKES[engine]]
         if foreign:
             raise UnsupportedError(f"{engine} has no {_option(foreign[0])}", "leave it out")
@@ -126,8 +126,12 @@ def engines_for(gpu: Gpu, request: Request, kind: str | None = None) -> tuple[st
     return tuple(sorted(wanted, key=lambda engine: (engine == "vllm") != many))
 
 
-def _check_device(engine: str, gpu: Gpu) -> None:
-    """Refuse an engine that does not run on the device, or not on cards that differ."""
+def check_device(engine: str, gpu: Gpu) -> None:
+    """Refuse an engine that does not run on the device, or not on cards that differ.
+
+    Raises:
+        UnsupportedError: naming an engine that does.
+    """
     if engine == "exllamav3" and gpu.memory_each_gib:
         raise UnsupportedError("cards that differ are not counted for TabbyAPI", "use --engine llama.cpp")
     if engine == "exllamav3" and gpu.vendor != "NVIDIA":

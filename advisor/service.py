@@ -168,7 +168,8 @@ def check(command: str, **options: Unpack[Options]) -> Check:
     """What a launch command does on a device: verdict, memory, risk, and the changes that unlock it.
 
     Of the options it takes those of the device (`gpu`, `vram`, `vram_used`, `headless`, `ram` …), of the
-    file (`model`, `quant`, `weights_gib`), `engine_version`, and of use (`concurrency`, `depth`, `prompt`).
+    file (`model`, `quant`, `weights_gib`), `engine_version`, and of use (`concurrency`, `depth`, `prompt`;
+    `ctx` for MLX, whose commands have no flag for it).
 
     Raises:
         UsageError: a command or option that cannot be understood.

@@ -130,6 +130,8 @@ def with_room_for(setup: Setup, users: int, request: Request) -> Setup:
         return setup.with_launch(concurrency=users, parallel=slots, kv_unified=unified)
     if engine in FAMILY:
         return setup.with_launch(concurrency=users, parallel=slots)
+    if engine == "mlx":  # takes as many as come; its command says how many those are
+        return setup.with_launch(concurrency=users)
     return setup.with_launch(concurrency=users, max_num_seqs=max(users, request.max_num_seqs or 0))
 
 

@@ -41,6 +41,8 @@ OPTIONS = (
     "weights_gib", "ram", "ram_bandwidth", "concurrency", "depth", "prompt",
 )  # fmt: skip
 """What may be said beside the command: the device, the file, and how it is used."""
+_LENGTH = "ctx"
+"""How long requests are, which only a command that has no flag for it leaves to be said."""
 
 
 def check_command(
@@ -53,10 +55,14 @@ def check_command(
     """
     given = {name: value for name, value in options.items() if value is not None}
     for name in given:
-        if name not in OPTIONS:
+        if name not in {*OPTIONS, _LENGTH}:
             raise UsageError(f"check has no option {name!r}", f"it takes: {', '.join(OPTIONS)}")
     version = str(given["engine_version"]).strip() if "engine_version" in given else None
     reading = parse_command(command, version or None, catalog)
+    if _LENGTH in given and not reading.grows:
+        raise UsageError(
+            f"check has no option {_LENGTH!r} for {reading.engine}", "its command says it: change it there"
+        )
     found = launched(reading, given, catalog, receipts)
     if reading.longest_that_fits:
         found = replace(found, setup=_longest(found.setup))
@@ -146,7 +152,7 @@ def _fitting(reading: Reading, setup: Setup, figures: PredictedFigures) -> list[
     """What `--fit` makes of a launch that leaves less than its margin: a shorter context, else offload."""
     if _leaves_margin(setup):
         return []
-    shortens = reading.context is None and reading.engine != "ollama"
+    shortens = reading.context is None and reading.engine not in {"ollama", "lmstudio"}
     shorter = longest_context(setup, _leaves_margin) if shortens else None
     if shorter is not None and shorter.launch.ctx >= _FIT_CONTEXT:
         what = f"shorten the context to about {format_tokens(shorter.launch.ctx)} tokens"

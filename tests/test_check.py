@@ -109,6 +109,16 @@ COMMANDS = [
         {"gpu": "2x4080"},
     ),
     ("OLLAMA_CONTEXT_LENGTH=131072 OLLAMA_NUM_PARALLEL=2 ollama run qwen3.5:27b", {"gpu": "3090"}),
+    ("lms load qwen3.5-27b@q4_k_m --context-length 131072 --gpu max -y", {"gpu": "3090"}),
+    (
+        "lms load lmstudio-community/Qwen3.5-35B-A3B-GGUF/Qwen3.5-35B-A3B-Q8_0.gguf -c 65536 --gpu=0.7",
+        {"gpu": "3090"},
+    ),
+    (
+        "python -m mlx_lm.server --model mlx-community/Qwen3.5-27B-4bit --port 8081",
+        {"gpu": "m4 pro", "vram": 24, "ctx": "64k"},
+    ),
+    ("mlx_lm.generate --model Qwen/Qwen3.5-9B -p hi", {"gpu": "m4 pro", "vram": 24, "ctx": "64k"}),
 ]
 
 
@@ -149,13 +159,17 @@ RECOMMENDED = [
     {"model": "qwen3.5-27b", "gpu": "4090", "vram": 48, "engine": "vllm", "engine_version": "0.19.0"},
     {"gpu": "7900 xtx", "ctx": "32k"},
     {"model": "qwen3.5-27b", "gpu": "3090", "engine": "exllamav3", "ctx": "64k", "concurrency": 2},
+    {"model": "qwen3.5-9b", "gpu": "3090", "engine": "lmstudio", "ctx": "32k", "concurrency": 2},
+    {"model": "qwen3.5-9b", "gpu": "m4 max", "engine": "mlx", "ctx": "64k", "concurrency": 2},
+    {"model": "qwen3.5-27b", "gpu": "m4 pro", "engine": "mlx", "ctx": "128k"},
 ]
 _ASKED_AGAIN = ("gpu", "vram", "headless", "ram", "concurrency", "depth", "prompt", "engine_version")
 
 
 @pytest.mark.parametrize("request_", RECOMMENDED, ids=lambda request: " ".join(map(str, request.values())))
 def test_a_recommended_command_is_given_the_same_figures(request_):
-    beside = {name: value for name, value in request_.items() if name in _ASKED_AGAIN}
+    again = {*_ASKED_AGAIN, "ctx"} if request_.get("engine") == "mlx" else _ASKED_AGAIN
+    beside = {name: value for name, value in request_.items() if name in again}
     found = service.recommend(**request_).recommendations
     assert found
     for item in found:
@@ -377,3 +391,36 @@ def test_every_change_of_a_tabbyapi_launch_can_be_written_down():
         after = launched(parse_command(text), {"gpu": "4090"}, catalog).setup.launch
         assert after == change.setup.launch, change.text
         assert text != command
+
+
+@pytest.mark.parametrize(
+    ("command", "beside", "offered"),
+    [
+        (
+            "lms load qwen3.5-35b-a3b@q4_k_m -c 262144 --gpu 0.95 --identifier mine --parallel 3",
+            {"gpu": "4090"},
+            ("one slot", "layers on the GPU", "context ", "weights in "),
+        ),
+        (
+            "mlx_lm.server --model mlx-community/Qwen3.5-27B-8bit --draft-model a/Qwen3.5-0.8B-4bit --port 1",
+            {"gpu": "m4 pro", "ctx": 65536},
+            (
+                "KV cache q8_0", "KV cache q4_0", "1024 tokens per step", "512 tokens per step",
+                "no draft model", "weights in MLX-",
+            ),
+        ),
+    ],
+)  # fmt: skip
+def test_every_change_of_a_launch_without_many_flags_can_be_written_down(command, beside, offered):
+    """Whether it helps or not: the command with the change is read as the launch with the change."""
+    reading, catalog = parse_command(command), default_catalog()
+    before = launched(reading, beside, catalog)
+    changes = list(changes_of(before.setup, catalog))
+    for part in offered:
+        assert any(part in change.text for change in changes), part
+    for change in changes:
+        text = rewritten(reading, before.setup, change.setup, before.quant_text, catalog)
+        after = launched(parse_command(text), beside, catalog)
+        assert after.setup.launch == change.setup.launch, change.text
+        assert text != command
+        assert after.setup.weights == change.setup.weights, change.text

@@ -27,12 +27,28 @@ GOLDEN = [
     ),
     (
         {"engine": "lm studio", "quant": "Q4_K_M", "gpu": "3060", "parallel": 2},
-        "lms load qwen3.5-9b --context-length 32000 --gpu max --parallel 2",
+        "lms load qwen3.5-9b@q4_k_m --context-length 32000 --gpu max --parallel 2",
         {},
     ),
     (
-        {"engine": "mlx-lm", "quant": "MLX-4bit", "gpu": "m4 max", "kv_type": "q8_0", "concurrency": 3},
-        "mlx_lm.server --model ./Qwen3.5-9B-MLX-4bit --kv-bits 8 --decode-concurrency 3",
+        {"engine": "lmstudio", "quant": "Q8_0", "gpu": "3060", "ngl": 20},
+        "lms load qwen3.5-9b@q8_0 --context-length 32000 --gpu 0.625",
+        {},
+    ),
+    (
+        {"engine": "mlx-lm", "quant": "MLX-4bit", "gpu": "m4 max", "kv_type": "q8_0"},
+        "mlx_lm.server --model ./Qwen3.5-9B-MLX-4bit --kv-bits 8",
+        {},
+    ),
+    (
+        {
+            "engine": "mlx",
+            "quant": "MLX-8bit",
+            "gpu": "m4 max",
+            "concurrency": 3,
+            "max_num_batched_tokens": 512,
+        },
+        ("mlx_lm.server --model ./Qwen3.5-9B-MLX-8bit --decode-concurrency 3 --prefill-step-size 512"),
         {},
     ),
     (
@@ -114,7 +130,12 @@ def test_each_has_its_own_command_and_figures(asked, command, environment):
             {"engine": "lmstudio", "quant": "Q4_K_M", "gpu": "4090", "kv_type": "q8_0"},
             "no flag for cache types",
         ),
-        ({"engine": "lmstudio", "quant": "Q4_K_M", "gpu": "4090", "ngl": 20}, "lmstudio has no --ngl"),
+        ({"engine": "lmstudio", "quant": "Q4_K_M", "gpu": "4090", "ubatch": 256}, "lmstudio has no --ubatch"),
+        ({"engine": "lmstudio", "quant": "MLX-4bit", "gpu": "m4 max"}, "GGUF files only"),
+        (
+            {"engine": "mlx", "quant": "MLX-4bit", "gpu": "m4 max", "kv_type": "q8_0", "concurrency": 3},
+            "served one at a time",
+        ),
         ({"engine": "ollama", "quant": "FP8", "gpu": "4090"}, "cannot run FP8"),
         ({"engine": "ollama", "quant": "Q4_K_M", "gpu": "4090", "max_num_seqs": 4}, "ollama has no"),
         ({"engine": "sglang", "quant": "FP8", "gpu": "4090", "ubatch": 256}, "sglang has no --ubatch"),
@@ -162,6 +183,23 @@ def test_users_have_slots_of_their_own(engine):
     assert found.config.parallel == found.users == found.config.concurrency
     assert str(found.users) in f"{found.command} {found.env}"
     assert found.users < 40
+
+
+@pytest.mark.parametrize(
+    ("engine", "quant", "model", "gpu", "ruled_out"),
+    [
+        ("mlx", "MLX-4bit", "qwen3.5-9b", "m4 max", 0),
+        ("mlx", "MLX-4bit", "gemma-3-27b-it", "m4 max", 2),
+        ("lmstudio", "Q4_K_M", "qwen3.5-9b", "3060", 0),
+    ],
+)
+def test_limits_of_engines_without_many_flags(engine, quant, model, gpu, ruled_out):
+    found = limits(model=model, gpu=gpu, quant=quant, ctx="16k", engine=engine)
+    assert [item.bounded_by for item in found.contexts].count("rule") == ruled_out
+    assert all(item.command or item.reason for item in (*found.contexts, *found.users))
+    assert found.users[0].users > 1
+    # a quantized cache of MLX is served to one user at a time
+    assert all(item.users in {None, 1} for item in found.users[1:])
 
 
 @pytest.mark.parametrize(

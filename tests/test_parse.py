@@ -23,6 +23,8 @@ from knowledge.weights import NATIVE_MXFP4, weight_bytes
 
 CATALOG = default_catalog()
 QWEN = "Qwen3.5-35B-A3B-UD-Q4_K_XL.gguf"
+LMS = "lms load qwen3.5-35b-a3b@q4_k_m"
+MLX = "mlx_lm.server --model mlx-community/Qwen3.5-35B-A3B-4bit"
 TABBY = "python main.py --model-name Qwen3.5-35B-A3B-exl3-4.0bpw"
 
 
@@ -98,6 +100,16 @@ def test_a_broken_quote_and_an_empty_text_are_refused(text):
         ("uv run main.py --model-name x", "exllamav3", "x"),
         ("python C:\\tabbyAPI\\main.py --model-dir m --model-name x", "exllamav3", "x"),
         ("docker run ghcr.io/theroyallab/tabbyapi:latest main.py --model-name x", "exllamav3", "x"),
+        ("lms server start && lms load qwen3.5-9b@q4_k_m -y", "lmstudio", "qwen3.5-9b@q4_k_m"),
+        ("~/.lmstudio/bin/lms load x -c 4096", "lmstudio", "x"),
+        ("lms.exe load x --ttl=60", "lmstudio", "x"),
+        ("mlx_lm.server --model a/b", "mlx", "a/b"),
+        ("mlx_lm server --model a/b", "mlx", "a/b"),
+        ("python -m mlx_lm.server --model a/b", "mlx", "a/b"),
+        ("python3 -m mlx_lm server --model=a/b", "mlx", "a/b"),
+        ("uvx --from mlx-lm mlx_lm.generate --model a/b -p hi -m 5", "mlx", "a/b"),
+        ("python -m mlx_lm.generate --model a/b", "mlx", "a/b"),
+        ("python -m mlx_lm generate --model a/b --max-kv-size 4096", "mlx", "a/b"),
         ("docker run --entrypoint vllm -it rocm/vllm:x serve a/b", "vllm", "a/b"),
     ],
 )  # fmt: skip
@@ -109,7 +121,8 @@ def test_the_program_is_found_behind_its_wrappers(text, engine, model):
 
 @pytest.mark.parametrize("text", [
     "./main -m x", "echo hello", "docker run ubuntu ls", "llama-bench -m x", "python main.py --epochs 3",
-    "python train.py --model-name x",
+    "python train.py --model-name x", "lms server start", "lms chat x", "mlx_lm.convert --hf-path x",
+    "python -m mlx_lm chat --model x", "mlx_lm --version",
 ])  # fmt: skip
 def test_what_starts_no_known_engine_is_refused(text):
     with pytest.raises(UsageError, match="llama-server"):
@@ -204,6 +217,16 @@ def test_llamacpp_reads_its_variables_and_flags_count_more():
         (f"{TABBY} --draft-mode eagle", "use model, mtp, ngram"),
         (f"{TABBY} --max-batch-size 0", "from 1"),
         (f"{TABBY} --config my.yml", "everything from my.yml"),
+        (f"{LMS} -c", "-c has no value"),
+        (f"{LMS} -c 0", "from 1"),
+        (f"{LMS} --gpu auto", "write off, max or a number"),
+        (f"{LMS} --gpu 1.5", "no share of the layers"),
+        (f"{LMS} --parallel many", "not a whole number"),
+        (f"{MLX} --kv-bits 3", "not counted here"),
+        (f"{MLX} --kv-bits 8 --kv-group-size 32", "not counted here"),
+        (f"{MLX} --decode-concurrency 0", "from 1"),
+        (f"{MLX} --prompt 3", "beginning of several flags"),
+        (f"{MLX} --prefill-step-size", "has no value"),
         ("OLLAMA_KV_CACHE_TYPE=q5 ollama run x", "unknown"),
         ("OLLAMA_NUM_PARALLEL=two ollama run x", "not a whole number"),
     ],
@@ -227,6 +250,14 @@ def test_values_of_the_wrong_type_are_refused(text, says):
         (f"{TABBY} --max-seq-length 5", "--max-seq-length", "--max-seq-len"),
         (f"{TABBY} --max_seq_len 5", "--max_seq_len", "--max-seq-len"),
         (f"{TABBY} stray", "stray", None),
+        (f"{LMS} --context 4096", "--context", "--context-length"),
+        (f"{LMS} --context_length 4096", "--context_length", "--context-length"),
+        (f"{LMS} --gpus max", "--gpus", "--gpu"),
+        (f"{LMS} stray", "stray", None),
+        (f"{MLX} --max-kv-size 4096", "--max-kv-size", None),
+        (f"{MLX} --kv-bit-width 8", "--kv-bit-width", "--kv-bits"),
+        (f"{MLX} --decode_concurrency 2", "--decode_concurrency", "--decode-concurrency"),
+        (f"{MLX} stray", "stray", None),
         ("OLLAMA_KV_CACHE=q8_0 ollama run x", "OLLAMA_KV_CACHE", "OLLAMA_KV_CACHE_TYPE"),
     ],
 )  # fmt: skip
@@ -242,6 +273,9 @@ def test_unknown_flags_are_reported_with_the_nearest(text, flag, nearest):
         (f"llama-server -m {QWEN} --n-cpu-ffn 3", "b8763"),
         (f"llama-server -m {QWEN} --no-mmap", "b11318"),
         (f"llama-server -m {QWEN} --draft-max 8", "b11318"),
+        (f"{MLX} --kv-bits 8", "0.31.1"),
+        (f"{MLX} --prefill-step-size 512", "0.30.7"),
+        ("mlx_lm.generate --model a/b --image x.png", "0.31.3"),
         ("vllm serve a/b --max-num-active-seqs 4", "0.20.0"),
         ("vllm serve a/b --num-scheduler-steps 4", "0.33.0"),
         ("vllm serve a/b --disable-prefix-caching", "0.32.0"),
@@ -312,6 +346,84 @@ def test_exl3_folders_are_named_as_people_name_them():
         assert (launch.setup.model.hf_id, launch.setup.quant.name) == ("Qwen/Qwen3.5-35B-A3B", quant), name
     with pytest.raises(UsageError, match=r"such as EXL3-4\.0bpw"):
         launched(parse_command("python main.py --model-name Qwen3.5-35B-A3B"), {"gpu": "4090"}, CATALOG)
+
+
+def lms(arguments, gpu="4090", **options):
+    return launched(parse_command(f"{LMS} {arguments}"), {"gpu": gpu, **options}, CATALOG)
+
+
+def test_lm_studio_places_a_share_of_the_layers():
+    def layers(share):
+        return lms(f"--gpu {share} -c 4096").setup.launch.n_gpu_layers
+
+    assert CATALOG.models["Qwen/Qwen3.5-35B-A3B"].n_layers == 40
+    assert [layers(share) for share in ("max", "1", "off", "0", "0.5")] == [None, None, 0, 0, 20]
+    assert layers("0.51") == 21  # a begun layer counts as a whole: rather too much than too little
+    assert not parse_command(f"{LMS} --gpu max").fits_itself
+    assert parse_command(LMS).fits_itself
+    assert [r.rule for r in parse_command(f"{LMS} --estimate-only").remarks] == ["not-loaded"]
+    (said,) = lms("").remarks
+    assert "what the app is set to" in said.text
+
+
+def mlx(arguments, gpu="m4 max", **options):
+    return launched(parse_command(f"{MLX} {arguments}"), {"gpu": gpu, **options}, CATALOG)
+
+
+def test_mlx_serves_as_many_as_it_can_batch():
+    def users(arguments, **options):
+        found = mlx(arguments, **options)
+        return found.setup.launch.concurrency, "users" in [remark.rule for remark in found.remarks]
+
+    assert users("") == (1, False)
+    assert users("--decode-concurrency 4") == (4, False)
+    assert users("--decode-concurrency 4", concurrency=6) == (4, True)
+    assert users("", concurrency=40) == (32, True)
+    assert users("--kv-bits 8", concurrency=2) == (1, True)
+    alone = mlx("--decode-concurrency 4 --kv-bits 8")
+    assert (alone.setup.launch.concurrency, alone.setup.launch.kv_type_v) == (1, "q8_0")
+    assert "one-at-a-time" in [remark.rule for remark in alone.remarks]
+    one = parse_command("mlx_lm.generate --model a/b --draft-model mlx-community/Qwen3-0.6B-4bit")
+    assert (one.most_at_once, one.draft) == (1, "mlx-community/Qwen3-0.6B-4bit")
+
+
+def test_mlx_is_told_how_long_requests_get():
+    assert mlx("").setup.launch.ctx == 262144
+    assert mlx("", ctx="16Ki").setup.launch.ctx == 16384
+    assert mlx("", ctx="16Ki", depth="8Ki").setup.launch.depth == 8192
+    with pytest.raises(UsageError, match="depth"):
+        mlx("", ctx="4Ki", depth="8Ki")
+
+
+def test_mlxs_formats_are_named_as_people_name_them():
+    for name, quant in (
+        ("mlx-community/Qwen3.5-35B-A3B-8bit", "MLX-8bit"),
+        ("mlx-community/Qwen3.5-35B-A3B-4bit-DWQ", "MLX-4bit-DWQ"),
+        ("./Qwen3.5-35B-A3B-MLX-3bit", "MLX-3bit"),
+        ("mlx-community/Qwen3.5-35B-A3B-bf16", "BF16"),
+        ("Qwen/Qwen3.5-35B-A3B", "BF16"),
+    ):
+        setup = launched(parse_command(f"mlx_lm.server --model {name}"), {"gpu": "m4 max"}, CATALOG).setup
+        assert (setup.model.hf_id, setup.quant.name) == ("Qwen/Qwen3.5-35B-A3B", quant), name
+
+
+@pytest.mark.parametrize(
+    ("text", "gpu", "says"),
+    [
+        ("lms load qwen3.5-9b", "4090", "such as Q4_K_M"),
+        ("lms load qwen3.5-9b@4bit", "m4 max", "GGUF files only"),
+        ("lms load mlx-community/Qwen3.5-9B-MLX-4bit", "m4 max", "GGUF files only"),
+        ("lms load qwen3.5-9b@q4_k_m", "4090+3090", "differ"),
+        ("mlx_lm.server --model mlx-community/Qwen3.5-9B-MLX", "m4 max", "such as MLX-4bit"),
+        ("mlx_lm.server --model Qwen3.5-9B-Q4_K_M.gguf", "m4 max", "MLX does not read Q4_K_M"),
+        ("mlx_lm.server --model openai/gpt-oss-20b", "m4 max", "MLX does not read MXFP4"),
+        ("mlx_lm.server --model Qwen/Qwen3.5-9B", "4090", "Apple silicon"),
+        ("mlx_lm.server", "m4 max", "names no model"),
+    ],
+)
+def test_what_is_not_counted_for_an_engine_is_one_line(text, gpu, says):
+    with pytest.raises(UsageError, match=says):
+        launched(parse_command(text), {"gpu": gpu}, CATALOG)
 
 
 @pytest.mark.parametrize("flag", ["--disable-prefix-caching", "--no-enable-prefix-caching"])
@@ -424,6 +536,8 @@ def read_back(setup):
         "gpu": launch.gpu, "gpu_count": launch.gpu_count, "vram": launch.vram_gib,
         "concurrency": launch.concurrency, "prompt": launch.prompt, "backend": launch.backend,
     }  # fmt: skip
+    if launch.engine == "mlx":  # whose command cannot say it
+        options["ctx"] = launch.ctx
     return launched(reading, options, CATALOG).setup.launch
 
 
@@ -521,7 +635,39 @@ def exllama_setups(draw):
     )  # fmt: skip
 
 
+@st.composite
+def lmstudio_setups(draw):
+    model = draw(st.sampled_from(MODELS))
+    spec = CATALOG.models[model]
+    native = spec.architecture in NATIVE_MXFP4
+    return setup_of(
+        model, "MXFP4" if native else draw(st.sampled_from(GGUF)), draw(st.sampled_from(CARDS)),
+        engine="lmstudio", ctx=draw(st.integers(2048, 200_000)), concurrency=draw(st.integers(1, 8)),
+        parallel=draw(st.none() | st.integers(1, 8)), gpu_count=draw(st.integers(1, 2)),
+        n_gpu_layers=draw(st.none() | st.integers(0, spec.n_layers - 1)),
+    )  # fmt: skip
+
+
+MLX_FORMATS = sorted(name for name, quant in CATALOG.quants.items() if "mlx" in quant.engines
+                     and quant.family != "generic")  # fmt: skip
+MLX_VERSIONS = st.none() | st.sampled_from(sorted(versions_of("mlx-lm") | {"0.32.2"}))
+
+
+@st.composite
+def mlx_setups(draw):
+    kind = draw(st.sampled_from(["f16", "q8_0", "q4_0"]))
+    return setup_of(
+        draw(st.sampled_from(MODELS)), draw(st.sampled_from(MLX_FORMATS)),
+        draw(st.sampled_from(["M4 Max (40-core GPU)", "M4 Pro", "M3 Ultra"])), engine="mlx",
+        vram_gib=draw(st.sampled_from([24.0, 64.0])), engine_version=draw(MLX_VERSIONS),
+        ctx=draw(st.integers(2048, 200_000)), concurrency=draw(st.integers(1, 8)), kv_type_k=kind,
+        kv_type_v=kind, max_num_batched_tokens=draw(st.none() | st.integers(64, 8192)),
+    )  # fmt: skip
+
+
 ANY_SETUP = st.one_of(
+    lmstudio_setups(),
+    mlx_setups(),
     exllama_setups(),
     llamacpp_setups(),
     paged_setups("vllm", VLLM_VERSIONS),
@@ -544,6 +690,23 @@ def test_a_rendered_command_means_the_configuration_it_was_made_from(setup):
     except UnsupportedError:
         reject()  # this version cannot express it: there is no command to read back
     assert back == setup.launch
+
+
+@given(st.one_of(lmstudio_setups(), mlx_setups()))
+def test_what_lm_studio_and_mlx_cannot_say_is_all_that_is_refused(setup):
+    """The round trip above cannot hold by refusing."""
+    launch = setup.launch
+    quantized = launch.kv_type_k != "f16"
+    lacks = launch.engine == "mlx" and (
+        (quantized and (launch.concurrency > 1 or setup.model.layers_sliding > 0))
+        or launch.engine_version not in {None, "0.32.2"}
+    )
+    try:
+        back = read_back(setup)
+    except UnsupportedError:
+        assert lacks
+    else:
+        assert back == launch
 
 
 @given(paged_setups("vllm", VLLM_VERSIONS))
@@ -633,10 +796,21 @@ def test_every_models_name_survives_the_round_trip(model):
         ("vllm", ["MXFP4"] if native else ["BF16", "FP8", "AWQ-INT4", "NVFP4"]),
         ("ollama", ["MXFP4"] if native else ["Q4_K_M", "Q8_0"]),
         ("exllamav3", ["EXL3-4.0bpw", "EXL3-2.5bpw"]),
+        ("lmstudio", ["MXFP4"] if native else GGUF),
+        ("mlx", ["MLX-4bit", "MLX-4bit-DWQ", "MLX-8bit", "BF16", "F16"]),
     ):
         for quant in quants:
+            limit = 1 if engine == "mlx" else 4  # no more than there are users
+            card = "M4 Max (40-core GPU)" if engine == "mlx" else "RTX 5090"
             setup = setup_of(
-                model, quant, "RTX 5090", engine=engine, ctx=4096, max_num_seqs=4, gpu_memory_utilization=0.9
+                model,
+                quant,
+                card,
+                engine=engine,
+                vram_gib=32.0,
+                ctx=4096,
+                max_num_seqs=limit,
+                gpu_memory_utilization=0.9,
             )
             back = read_back(setup)
             assert (back.model, back.quant) == (model, quant)

@@ -36,6 +36,10 @@ def tabby(model=DENSE, quant="EXL3-4.0bpw", gpu="RTX 4090", **launch):
     return setup_of(model, quant, gpu, engine="exllamav3", **launch)
 
 
+def mlx(model=DENSE, quant="MLX-4bit", gpu="M4 Pro", **launch):
+    return setup_of(model, quant, gpu, engine="mlx", vram_gib=24.0, **launch)
+
+
 def with_head_dim(head_dim, **launch):
     setup = setup_of(**launch)
     return replace(
@@ -117,6 +121,8 @@ CASES = {
     ),
     "R79": (tabby(gpu="RX 7900 XTX"), tabby()),
     "R79a": (tabby(gpu="RTX 2080 Ti"), tabby(gpu="RTX 3090")),
+    "R79b": (mlx(concurrency=2, kv_type_v="q8_0"), mlx(concurrency=2)),
+    "R79c": (mlx("google/gemma-3-27b-it", kv_type_v="q4_0"), mlx(kv_type_v="q4_0")),
     "R77": (setup_of(MOE, n_cpu_moe=4), setup_of(MOE)),
     "R78": (setup_of(gpu="RX 6800 XT"), setup_of(gpu="RX 7900 XTX")),
 }
@@ -139,7 +145,9 @@ def unmatchable(rule):
 
 
 def test_every_matchable_rule_of_our_engines_has_a_case():
-    ours = {rule.id for rule in RULES.values() if rule.engine in ("", "llama.cpp", "vllm", "exllamav3")}
+    ours = {
+        rule.id for rule in RULES.values() if rule.engine in ("", "llama.cpp", "vllm", "exllamav3", "mlx")
+    }
     matchable = {
         id_ for id_ in ours
         if not unmatchable(RULES[id_]) and "block_scaled" not in RULES[id_].config

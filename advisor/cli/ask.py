@@ -78,7 +78,8 @@ def check(
 ) -> None:
     """Check a launch command: does it fit, what takes the memory, and which single change would unlock it.
 
-    It reads llama-server, llama-cli, vllm, sglang, ollama and TabbyAPI commands, wrapped or in containers.
+    It reads llama-server, llama-cli, vllm, sglang, ollama, lms load, mlx_lm and TabbyAPI commands, wrapped or
+    in containers. An mlx_lm command has no flag for the context: --ctx says how long requests get.
 
     Example: advisor check "llama-server -m Qwen3.5-35B-A3B-UD-Q4_K_XL.gguf -c 262144 -ngl 99" --gpu 3090
     """

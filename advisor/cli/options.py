@@ -58,7 +58,7 @@ RANKING = ("goal", "min_tps", "max_oom", "top")
 EXACT = tuple(name for name in _TEXT if name not in RANKING)
 BESIDE_A_COMMAND = (
     "gpu", "gpu_count", "vram", "vram_used", "engine_version", "model", "quant", "weights_gib", "concurrency",
-    "depth", "prompt", "ram", "ram_bandwidth", "backend",
+    "depth", "prompt", "ram", "ram_bandwidth", "backend", "ctx",
 )  # fmt: skip
 """What `check` is told beside a command that says the rest."""
 

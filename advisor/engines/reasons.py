@@ -165,7 +165,7 @@ _REASONS: Mapping[str, Callable[[Setup], str]] = {
     "--kv-unified-per-slot": _fixed("no slot takes more of the shared cache than one user's context"),
     "--gpu-memory-utilization": _utilization, "--mem-fraction-static": _utilization,
     "--max-num-batched-tokens": _CHUNK, "--chunked-prefill-size": _CHUNK,
-    "--chunk-size": _CHUNK,
+    "--chunk-size": _CHUNK, "--prefill-step-size": _CHUNK,
     # the cache
     "--cache-type-k": _cache, "--cache-type-v": _cache, "--kv-cache-dtype": _cache, "--kv-bits": _cache,
     "--cache-mode": _cache,
@@ -174,7 +174,7 @@ _REASONS: Mapping[str, Callable[[Setup], str]] = {
     "--enable-prefix-caching": _prefix_caching, "--no-enable-prefix-caching": _prefix_caching,
     "--disable-radix-cache": _prefix_caching,
     # where things lie
-    "--n-gpu-layers": _gpu_layers, "--gpu": _fixed("every layer on the GPU"),
+    "--n-gpu-layers": _gpu_layers, "--gpu": _gpu_layers,
     "--n-cpu-moe": _experts, "--no-kv-offload": _fixed("the KV cache in host RAM, as asked"),
     "--split-mode": _per_card("whole layers"),
     "--tensor-split": _per_card("how layers are dealt"),

@@ -5,22 +5,27 @@ It knows what mlx-lm holds at a full context; the working-set limit of the machi
 
 from __future__ import annotations
 
-from advisor.config import Memory, Setup
+from advisor.config import LaunchConfig, Memory, Setup
 from advisor.memory.kv_cache import attention_rows, pad
 from advisor.memory.state import layer_states
 from advisor.memory.supply import free_mib
 from knowledge.errors import UnsupportedError
 from knowledge.kv_types import normalise_kv_type, row_bytes
-from knowledge.units import BYTES_PER_MIB
+from knowledge.units import BYTES_PER_GIB, BYTES_PER_MIB
 
 _STEP = 256
 """Tokens by which mlx-lm's `KVCache` grows; the rotating cache of windowed layers stops at its window."""
 _CHUNK = 2048
-"""`prefill_step_size` of mlx-lm: tokens of a prompt at once."""
+"""`prefill_step_size` of mlx-lm: tokens of a prompt at once, where the launch does not say."""
 _FUSED_HEAD = 128
 """Widest head of MLX's fused attention; with wider ones (Qwen3.5: 256) the scores of a chunk are laid out."""
 _OVERHEAD_MIB = 300.0
 _TYPES = {"f16": "f16", "bf16": "bf16", "q8_0": "q8_0", "q4_0": "q4_0"}
+
+
+def chunk_tokens(launch: LaunchConfig) -> int:
+    """Tokens of a prompt in one pass; no more than a sequence has."""
+    return min(launch.max_num_batched_tokens or _CHUNK, launch.ctx)
 
 
 def account(setup: Setup) -> Memory:
@@ -43,12 +48,13 @@ def account(setup: Setup) -> Memory:
         for row in attention_rows(model)
     )
     state = sum(layer.layers * (2 * layer.conv + 4 * layer.recurrent) for layer in layer_states(model))
-    tokens = min(_CHUNK, launch.ctx)
+    tokens = chunk_tokens(launch)
     head = max(model.head_dim_k, model.global_head_dim or 0)
     scores = 2.0 * model.n_heads * tokens * launch.ctx if head > _FUSED_HEAD and model.layers_full else 0.0
     width = 6 * model.hidden_size + 3 * (model.intermediate_size or 0)
     chunk = 2.0 * tokens * (model.vocab_size + width) + scores
-    parts = [part / BYTES_PER_MIB for part in (setup.weights.total, users * kv, users * state, chunk)]
+    weights = setup.weights.total + (launch.draft_gib or 0.0) * BYTES_PER_GIB
+    parts = [part / BYTES_PER_MIB for part in (weights, users * kv, users * state, chunk)]
     return Memory(
         weights_mib=parts[0],
         kv_cache_mib=parts[1],

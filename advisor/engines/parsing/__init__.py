@@ -7,7 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from advisor.engines.parsing import exllamav3_args, llamacpp_args, ollama_env, sglang_args, vllm_args
+from advisor.engines.parsing import (
+    exllamav3_args,
+    llamacpp_args,
+    lmstudio_args,
+    mlx_args,
+    ollama_env,
+    sglang_args,
+    vllm_args,
+)
 from advisor.engines.parsing.arguments import Unknown
 from advisor.engines.parsing.programs import Launch, launch_in
 from advisor.engines.parsing.reading import ALL_LAYERS, Reading, Remark
@@ -19,6 +27,8 @@ _READERS: dict[str, Callable[[Launch, str | None, Catalog], Reading]] = {
     "sglang": sglang_args.read,
     "ollama": ollama_env.read,
     "exllamav3": exllamav3_args.read,
+    "lmstudio": lmstudio_args.read,
+    "mlx": mlx_args.read,
 }
 
 

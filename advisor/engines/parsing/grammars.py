@@ -1,7 +1,8 @@
 """Words → options, by the engine's own rules of reading.
 
-It owns two grammars: llama.cpp's, and Python's argparse as vLLM, SGLang and TabbyAPI use it. Spellings are
-`flag_table`'s, and what an option means is the engines' business.
+It owns two grammars: llama.cpp's, and Python's argparse as vLLM, SGLang, TabbyAPI and mlx-lm use it, of which
+`lms` (commander.js) takes all but beginnings of flags. Spellings are `flag_table`'s, and what an option means
+is the engines' business.
 """
 
 from __future__ import annotations
@@ -99,10 +100,13 @@ def _skip_unknown(found: Arguments, words: Sequence[str], at: int, table: Table)
     return at + 2 if has_value else at + 1
 
 
-def read_argparse(words: Sequence[str], table: Table, *, underscores: bool = True) -> Arguments:
+def read_argparse(
+    words: Sequence[str], table: Table, *, underscores: bool = True, beginnings: bool = True
+) -> Arguments:
     """Read arguments as argparse does: `--x=1`, `--x_y`, unambiguous beginnings, `-tp 2`, `--x.key 1`.
 
     Without `underscores`, which argparse does not know by itself, `--x_y` is meant as `--x-y` and reported.
+    Without `beginnings`, the beginning of a flag is no flag.
 
     Raises:
         UsageError: a flag without its value, or the beginning of several flags.
@@ -121,7 +125,7 @@ def read_argparse(words: Sequence[str], table: Table, *, underscores: bool = Tru
             continue
         stem, equals, attached = word.partition("=")
         name = stem.replace("_", "-") if stem.startswith("--") else stem
-        flag_and_form = _argparse_flag(name, table)
+        flag_and_form = _argparse_flag(name, table, beginnings=beginnings)
         if flag_and_form is None:
             at = _skip_unknown(found, words, at, table)
             continue
@@ -136,11 +140,15 @@ def read_argparse(words: Sequence[str], table: Table, *, underscores: bool = Tru
     return found
 
 
-def _argparse_flag(name: str, table: Table) -> tuple[EngineFlag, bool, str | None] | None:
+def _argparse_flag(
+    name: str, table: Table, *, beginnings: bool
+) -> tuple[EngineFlag, bool, str | None] | None:
     """The flag, its form, and a value glued to a short spelling (`-O3`); None for an unknown one."""
     known = table.by_spelling.get(name) or table.by_spelling.get(name.split(".", 1)[0])
     if known is not None:
         return *known, None
+    if name.startswith("--") and not beginnings:
+        return None
     if name.startswith("--"):
         fits = {entry[0].flag: entry for key, entry in table.by_spelling.items() if key.startswith(name)}
         if len(fits) > 1:

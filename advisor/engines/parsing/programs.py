@@ -18,15 +18,22 @@ _LLAMACPP = ("llama-server", "llama-cli", "llama-completion")
 _OTHERS = {
     "llama-bench": "llama-bench measures many configurations: check the llama-server command to be run",
     "ik_llama-server": "", "koboldcpp": "", "koboldcpp.py": "", "text-generation-launcher": "",
-    "trtllm-serve": "", "lmdeploy": "", "mlx_lm.server": "", "lms": "", "llamafile": "",
+    "trtllm-serve": "", "lmdeploy": "", "llamafile": "",
 }  # fmt: skip
 """Programs that launch a model and are not read here."""
 _MODULES = {
     "vllm.entrypoints.openai.api_server": "vllm",
     "vllm.entrypoints.api_server": "vllm",
     "sglang.launch_server": "sglang",
+    "mlx_lm.server": "mlx",
+    "mlx_lm.generate": "mlx",
 }
-_VERBS = {"vllm": ("serve",), "sglang": ("serve",), "ollama": ("run", "serve")}
+_VERBS = {
+    "vllm": ("serve",), "sglang": ("serve",), "ollama": ("run", "serve"), "lms": ("load",),
+    "mlx_lm": ("server", "generate"),
+}  # fmt: skip
+_ENGINE_OF = {"lms": "lmstudio", "mlx_lm": "mlx"}
+"""Programs that are not called what their engine is."""
 _TABBY = frozenset({"main.py", "start.py", "start.sh", "start.bat"})
 """Scripts of TabbyAPI's folder: many programs have such ones, so that the folder or a flag has to tell."""
 _PYTHON = re.compile(r"^python[\d.]*(?:\.exe)?$")
@@ -42,7 +49,7 @@ class Launch:
 
     engine: str
     program: str
-    """`llama-server`, `llama-cli`, `vllm`, `vllm serve`, `sglang`, `ollama run` …"""
+    """`llama-server`, `llama-cli`, `vllm`, `vllm serve`, `sglang`, `ollama run`, `mlx_lm.server` …"""
     head: tuple[Word, ...]
     args: tuple[Word, ...]
     env: dict[str, str] = field(default_factory=dict)
@@ -66,7 +73,7 @@ def launch_in(text: str) -> Launch:
     first = commands[-1].words[0].text
     raise UsageError(
         f"{first!r} starts no engine that is known here",
-        f"{_EXAMPLE}, vllm serve, ollama run or python main.py --model-name",
+        f"{_EXAMPLE}, vllm serve, ollama run, lms load, mlx_lm.server or python main.py --model-name",
     )
 
 
@@ -141,19 +148,27 @@ def _program(words: Sequence[Word]) -> _Found | None:
         name = re.split(r"[/\\]", word.text)[-1].removesuffix(".exe")
         following = words[at + 1].text if at + 1 < len(words) else ""
         if name in _OTHERS:
-            hint = _OTHERS[name] or "llama-server, vllm, sglang, ollama and TabbyAPI are"
+            hint = _OTHERS[name] or "llama-server, vllm, sglang, ollama, lms, mlx_lm and TabbyAPI are"
             raise UnsupportedError(f"{name} is not read here", hint)
         if name in _LLAMACPP or (name == "server" and "llama" in word.text):
             return "llama.cpp", name, words[: at + 1], words[at + 1 :]
-        if name == "llama" and following in {"serve", "server", "cli"}:
-            return "llama.cpp", "llama-server", words[: at + 2], words[at + 2 :]
-        if following in _VERBS.get(name, ()):
-            return name, f"{name} {following}", words[: at + 2], words[at + 2 :]
         if name == "tabbyapi" or (name.lower() in _TABBY and _is_tabbys(word.text, words[at + 1 :])):
             return "exllamav3", "tabbyapi", words[: at + 1], words[at + 1 :]
-        module = _module(name, words[at + 1 :])
-        if module is not None:
-            return module[0], module[0], words[: at + 1 + module[1]], words[at + 1 + module[1] :]
+        known = _by_verb(name, following) or _module(name, words[at + 1 :])
+        if known is not None:
+            engine, program, count = known
+            return engine, program, words[: at + 1 + count], words[at + 1 + count :]
+    return None
+
+
+def _by_verb(name: str, following: str) -> tuple[str, str, int] | None:
+    """The engine of a program that is told what to do, what it is called then, and how many words do that."""
+    if name == "llama" and following in {"serve", "server", "cli"}:
+        return "llama.cpp", "llama-server", 1
+    if following in _VERBS.get(name, ()):
+        return _ENGINE_OF.get(name, name), f"{name}{'.' if name == 'mlx_lm' else ' '}{following}", 1
+    if name in _MODULES:  # installed as a program of the module's name
+        return _MODULES[name], name, 0
     return None
 
 
@@ -163,14 +178,18 @@ def _is_tabbys(script: str, rest: Sequence[Word]) -> bool:
     return "tabby" in script.lower() or "--model-name" in flags
 
 
-def _module(name: str, rest: Sequence[Word]) -> tuple[str, int] | None:
-    """The engine whose module Python runs, and how many words name it."""
+def _module(name: str, rest: Sequence[Word]) -> tuple[str, str, int] | None:
+    """The engine whose module Python runs, what that program is called, and how many words name it."""
     if not _PYTHON.match(name):
         return None
     for at, word in enumerate(rest[:-1]):
         if word.text == "-m":
-            engine = _MODULES.get(rest[at + 1].text)
-            return (engine, at + 2) if engine else None
+            module, following = rest[at + 1].text, "".join(word.text for word in rest[at + 2 : at + 3])
+            if module == "mlx_lm" and following in _VERBS[module]:
+                return "mlx", f"{module}.{following}", at + 3
+            engine = _MODULES.get(module)
+            # an mlx program is known by its module, which says which flags it has
+            return (engine, module if engine == "mlx" else engine, at + 2) if engine else None
         if not word.text.startswith("-"):
             return None
     return None

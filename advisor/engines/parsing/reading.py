@@ -48,7 +48,13 @@ class Reading:
     """The engine shortens the context to what fits (`--max-model-len auto`)."""
     fits_itself: bool = False
     """The engine moves weights to the host instead of failing (llama.cpp's `--fit`)."""
+    grows: bool = False
+    """The context is as long as requests make it: the caller says how long (mlx-lm)."""
+    layer_share: float | None = None
+    """The part of the layers that is on the GPU, where the command states no number (LM Studio)."""
     concurrency: int | None = None
+    most_at_once: int | None = None
+    """Sequences that are decoded at once at most, however many users there are; None: no such limit here."""
     devices: int | None = None
     splits_tensors: bool = False
     """Every layer is split over all devices, however many they are (TabbyAPI's `tensor_parallel`)."""
