@@ -46,7 +46,7 @@ _EAGER = 0.25
 _NO_IMAGES = 0.3
 _NO_DRAFT = 0.3
 """What a separate drafter gains; the speed model knows of heads inside the model only."""
-_OTHER_FILES = 0.15
+_OTHER_FILES = 0.25
 """Files of another format have to be fetched, and every context answers with them: dearer than a flag."""
 
 Accept = Callable[[Setup], bool]
