@@ -65,12 +65,14 @@ def short_name(model: str) -> str:
     return model.rsplit("/", 1)[-1]
 
 
+def cache_text(key: str, value: str) -> str:
+    """The type of the KV cache: `q8_0`, or `f16/q8_0` where keys and values differ."""
+    return key if key == value else f"{key}/{value}"
+
+
 def launch_text(config: LaunchConfig) -> str:
     """Format, engine, cache and what stays on the host: `IQ4_XS · llama.cpp · KV q8_0`."""
-    cache = config.kv_type_k
-    if config.kv_type_v != cache:
-        cache = f"{cache}/{config.kv_type_v}"
-    parts = [config.quant, config.engine, f"KV {cache}"]
+    parts = [config.quant, config.engine, f"KV {cache_text(config.kv_type_k, config.kv_type_v)}"]
     if config.n_cpu_moe:
         parts.append(f"{config.n_cpu_moe} layers' experts on the host")
     if config.n_gpu_layers is not None:

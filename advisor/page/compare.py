@@ -14,6 +14,7 @@ import streamlit as st
 from advisor.config import Interval, Prediction
 from advisor.page import answers, charts, choice, links
 from advisor.words import (
+    cache_text,
     cards_text,
     command_text,
     memory_text,
@@ -115,11 +116,6 @@ def table(items: Sequence[tuple[str, Prediction]]) -> str:
     return "\n".join(lines)
 
 
-def _cache(item: Prediction) -> str:
-    key, value = item.config.kv_type_k, item.config.kv_type_v
-    return key if key == value else f"{key}/{value}"
-
-
 def _host(item: Prediction) -> str:
     config = item.config
     if config.n_cpu_moe:
@@ -134,7 +130,7 @@ _CHOICES: tuple[tuple[str, Callable[[Prediction], str]], ...] = (
     ("engine", lambda item: f"{item.config.engine} {item.config.engine_version or ''}".strip()),
     ("context", lambda item: format_tokens(item.config.ctx)),
     ("users", lambda item: str(item.config.concurrency)),
-    ("KV cache", _cache),
+    ("KV cache", lambda item: cache_text(item.config.kv_type_k, item.config.kv_type_v)),
     ("on the host", _host),
     ("speculation", lambda item: item.config.spec_decode),
 )

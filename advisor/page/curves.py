@@ -7,7 +7,7 @@ from typing import Any
 
 import streamlit as st
 
-from advisor.page import answers, charts
+from advisor.page import answers, bars, charts
 from advisor.what_if import Curves, Rung
 from advisor.words import range_text, risk_text
 from knowledge.units import MIB_PER_GIB, format_mib, format_tokens, format_tps
@@ -103,7 +103,7 @@ def _ladder(rungs: Sequence[Rung], found: Curves, kind: str) -> None:
     chart, table = st.columns([1, 1])
     with chart:
         st.altair_chart(
-            charts.ladder_chart(rungs, found.config.ctx),
+            bars.ladder_chart(rungs, found.config.ctx),
             width="stretch",
             alt=f"Speed at a full context for each {kind}: {fitting} of {len(rungs)} fit",
         )

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import streamlit as st
 
 from advisor.config import Evidence, Interval, Memory, Prediction, Recommendation, Verdict
-from advisor.page import answers, charts, compare, curves, links
+from advisor.page import answers, bars, compare, curves, links
 from advisor.words import (
     BASIS,
     PARTS,
@@ -124,7 +124,7 @@ def show_memory(memory: Memory) -> None:
         f"**Memory{of}: {format_mib(memory.total_mib)}** of {format_mib(memory.available_mib)} available"
         + (f"; beside it {format_mib(memory.host_mib)} in host memory" if memory.host_mib >= 1 else "")
     )
-    st.altair_chart(charts.memory_bar(memory), width="stretch", alt=memory_words(memory))
+    st.altair_chart(bars.memory_bar(memory), width="stretch", alt=memory_words(memory))
     if each := devices_text(memory):
         st.caption(each)
 
