@@ -4,8 +4,9 @@ It owns the goals and the documented order; it predicts nothing and writes nothi
 (setup, figures) pairs: their order does not matter.
 
 The order. A configuration's quality is the model's public figure (`advisor.quality`), less what its format
-and cache lose. Its usefulness grows with speed at a full context, steeply up to reading pace and hardly
-beyond: 1 − e^(−tps/20). Then, by goal:
+and cache lose. Its usefulness grows with speed, steeply up to reading pace and hardly beyond:
+1 − e^(−tps/20), where tps is the geometric mean of the speeds at the start and at a full context.
+Then, by goal:
   balanced    quality × usefulness
   quality     quality; speed decides between equals
   speed       speed at a full context, among those with at least half the best quality on offer
@@ -56,6 +57,11 @@ class Ranked:
     def full_tps(self) -> float:
         """Decode rate of one sequence at a full context."""
         return _value(self.figures.decode_tps_full_context)
+
+    @property
+    def usual_tps(self) -> float:
+        """Decode rate of one sequence while its context fills: the mean of both ends."""
+        return math.sqrt(_value(self.figures.decode_tps) * self.full_tps)
 
     @property
     def key(self) -> tuple[object, ...]:
@@ -131,7 +137,7 @@ def _value(interval: Interval | None) -> float:
 
 def _scored(item: Ranked, goal: Goal) -> Ranked:
     score = {
-        "balanced": item.points * (1.0 - math.exp(-item.full_tps / _PACE_TPS)),
+        "balanced": item.points * (1.0 - math.exp(-item.usual_tps / _PACE_TPS)),
         "quality": item.points,
         "speed": item.full_tps,
         "throughput": _value(item.figures.decode_tps_total),
