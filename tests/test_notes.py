@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from advisor import service
 from advisor.config import Interval, LaunchConfig, PredictedFigures, Setup
 from advisor.engines.rules import parse_condition
 from advisor.engines.traits import NOT_STATED, setup_facts
@@ -135,3 +136,25 @@ def test_without_a_speed_nothing_is_said_about_it():
     setup = setup_of()
     silent = figures_of(setup).model_copy(update={"decode_tps": None})
     assert "decoding" not in why(setup, silent)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "mamba prefix caching",
+        "streaming input",
+        "async scheduling pipeline",
+        "FlashInfer MLA",
+        "FP4 quantization",
+    ],
+)
+def test_the_five_notes_of_the_first_day_are_found_with_their_release(words):
+    found = service.notes(words, engine="vllm").notes
+    first = [note for note in found if note.version == "0.15.0"]
+    assert first
+    assert {note.released_on for note in first} == {"2026-01-29"}
+
+
+@pytest.mark.parametrize("words", ["mamba", "async scheduling", "FlashInfer", "FP4"])
+def test_what_later_versions_changed_of_them_is_found_too(words):
+    assert service.notes(words, engine="vllm", since="0.16").notes
