@@ -13,7 +13,7 @@ from typing import Literal
 from advisor.asking import Asked
 from advisor.config import LaunchConfig, PredictedFigures, Setup
 from advisor.engines import render
-from advisor.engines.rules import forbidden_by
+from advisor.engines.rules import ruled_out
 from advisor.estimate import predict_setup, predict_setups
 from advisor.listings import CardLimit, ContextLimit, SplitLimit, UserLimit
 from advisor.other_cards import other_cards
@@ -21,7 +21,6 @@ from advisor.rank import MIN_TPS
 from advisor.receipts import NO_RECEIPTS, Receipts
 from advisor.setups import with_room_for
 from knowledge.catalog import Catalog
-from knowledge.errors import UnsupportedError
 from knowledge.units import MIB_PER_GIB, format_mib, format_tokens
 
 STEP = 256
@@ -113,7 +112,7 @@ class Limits:
         listed: list[CardLimit] = []
         for setup, figures in found:
             gib = setup.launch.vram_gib
-            if sum(card.memory_gib == gib for card in listed) >= _PER_SIZE or self._forbidden(setup):
+            if sum(card.memory_gib == gib for card in listed) >= _PER_SIZE or ruled_out(setup, self._catalog):
                 continue
             listed.append(
                 CardLimit(
@@ -175,9 +174,9 @@ class Limits:
         step = largest(1, steps, lambda count: self.fits(at(count)))
         setup = at(step or 1)
         figures = predict_setup(setup)
-        reason = self._forbidden(setup) or ("" if step else self._shortage(figures, setup))
+        reason = ruled_out(setup, self._catalog) or ("" if step else self._shortage(figures, setup))
         by_model = step == steps and bool(self.base.model.max_context)
-        bound = "rule" if self._forbidden(setup) else "memory" if not by_model else "model"
+        bound = "rule" if ruled_out(setup, self._catalog) else "memory" if not by_model else "model"
         return ContextLimit(
             kv_type_k=kv_k,
             kv_type_v=kv_v,
@@ -199,7 +198,7 @@ class Limits:
         count = largest(1, MOST_USERS, serves)
         setup = self._for_users(start, count or 1)
         figures = predict_setup(setup)
-        forbidden, short = self._forbidden(setup), self._shortage(figures, setup)
+        forbidden, short = ruled_out(setup, self._catalog), self._shortage(figures, setup)
         reason = forbidden or ("" if count else short or self._slowness(figures))
         bound: Literal["memory", "speed", "rule", "search"] = "memory"
         if forbidden:
@@ -221,13 +220,6 @@ class Limits:
         """The fields that every solved configuration has."""
         command, env = ("", {}) if reason else render(setup, catalog=self._catalog)
         return {"config": setup.launch, "command": command, "env": env, "prediction": figures}
-
-    def _forbidden(self, setup: Setup) -> str:
-        """The rule that forbids a setup; empty where none does."""
-        try:
-            return forbidden_by(setup, self._catalog)
-        except UnsupportedError as error:
-            return str(error)
 
     def _for_users(self, setup: Setup, users: int) -> Setup:
         """The setup with slots for so many users, as `recommend` launches them."""

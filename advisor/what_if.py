@@ -13,7 +13,7 @@ from pydantic import Field
 
 from advisor.asking import Asked
 from advisor.config import Answer, Evidence, Interval, LaunchConfig, PredictedFigures, Setup
-from advisor.engines.rules import forbidden_by
+from advisor.engines.rules import ruled_out
 from advisor.estimate import predict_setups
 from advisor.listings import Listing
 from advisor.options import formats_for, kv_pairs_for
@@ -24,7 +24,7 @@ from advisor.setups import setup_for, with_room_for
 from advisor.speed.figures import speed_figures
 from advisor.speed.model import load_model
 from knowledge.catalog import Catalog
-from knowledge.errors import UnsupportedError, UsageError
+from knowledge.errors import UsageError
 from knowledge.names.rig import device
 
 PARTS = ("depths", "contexts", "users", "quants", "cards")
@@ -219,15 +219,16 @@ def _cards(base: Setup, asked: Asked, catalog: Catalog, receipts: Receipts) -> I
 
 def _rungs(base: Setup, others: Iterator[Setup], catalog: Catalog, named_by: str) -> list[Rung]:
     setups = [base, *others]
-    figures = predict_setups(setups)
-    rungs = [_rung(*pair, catalog, named_by) for pair in zip(setups, figures, strict=True)]
-    return [rung.model_copy(update={"asked": index == 0}) for index, rung in enumerate(rungs)]
+    return [
+        _rung(setup, figures, catalog, str(getattr(setup.launch, named_by)), asked=setup is base)
+        for setup, figures in zip(setups, predict_setups(setups), strict=True)
+    ]
 
 
-def _rung(setup: Setup, figures: PredictedFigures, catalog: Catalog, named_by: str) -> Rung:
+def _rung(setup: Setup, figures: PredictedFigures, catalog: Catalog, name: str, *, asked: bool) -> Rung:
     return Rung(
-        name=str(getattr(setup.launch, named_by)),
-        asked=False,
+        name=name,
+        asked=asked,
         decode_tps=figures.decode_tps,
         decode_tps_full_context=figures.decode_tps_full_context,
         memory_mib=figures.memory.total_mib,
@@ -236,12 +237,5 @@ def _rung(setup: Setup, figures: PredictedFigures, catalog: Catalog, named_by: s
         fits=figures.fits,
         quality=points_left(setup.model, setup.quant, setup.launch, catalog),
         quality_lost=1 - retained(setup.model, setup.quant, setup.launch),
-        forbidden=_forbidden(setup, catalog),
+        forbidden=ruled_out(setup, catalog),
     )
-
-
-def _forbidden(setup: Setup, catalog: Catalog) -> str:
-    try:
-        return forbidden_by(setup, catalog)
-    except UnsupportedError as error:
-        return str(error)

@@ -20,7 +20,7 @@ from advisor.config import Caution, Setup
 from advisor.engines.traits import NOT_STATED, Fact, setup_facts
 from advisor.engines.versions import newest, parse, resolve
 from knowledge.catalog import Catalog, default_catalog
-from knowledge.errors import AdvisorError
+from knowledge.errors import AdvisorError, UnsupportedError
 from knowledge.schema import Rule
 
 _TERM = re.compile(r"^(!?)([a-z_][a-z0-9_]*)(?:(<=|>=|!=|=|<|>)([^<>=!].*))?$")
@@ -164,6 +164,14 @@ def forbidden_by(setup: Setup, catalog: Catalog | None = None) -> str:
     for caution in apply(setup, catalog=catalog).forbidden:
         return f"{caution.rule}: {caution.text}"
     return ""
+
+
+def ruled_out(setup: Setup, catalog: Catalog | None = None) -> str:
+    """As `forbidden_by`, and what cannot be asked for its engine at all; empty where it can be launched."""
+    try:
+        return forbidden_by(setup, catalog)
+    except UnsupportedError as error:
+        return str(error)
 
 
 def _filled(rule: Rule, facts: Mapping[str, Fact]) -> str:
