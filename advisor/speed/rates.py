@@ -70,7 +70,7 @@ def product_flop_per_s(setup: Setup) -> float:
     times as fast as 16-bit floats summed in 32 bits, and professional ones twice.
     """
     gpu, quant = setup.gpu, setup.quant
-    if gpu.vendor == "NVIDIA" and gpu.int8_tops and setup.launch.engine in MMQ_ENGINES:
+    if _has_integer_kernels(setup):
         if quant.bpw < UNQUANTIZED_BITS:
             return min(integer_op_per_s(gpu), synchronous_op_per_s(gpu, 8))
         # Unquantized weights go through cuBLAS, which sums 16-bit products in 16 bits: half the integer rate.
@@ -80,15 +80,19 @@ def product_flop_per_s(setup: Setup) -> float:
     return peak_flop_per_s(gpu, quant.activation_bits)
 
 
+def _has_integer_kernels(setup: Setup) -> bool:
+    """Whether llama.cpp's CUDA kernels multiply quantized weights by 8-bit integers there."""
+    gpu = setup.gpu
+    return gpu.vendor == "NVIDIA" and gpu.int8_tops is not None and setup.launch.engine in MMQ_ENGINES
+
+
 def tile_seconds(setup: Setup, flop_per_token: float, tokens: float) -> float:
     """Seconds of llama.cpp's integer kernels for weights of `flop_per_token` and a handful of `tokens`.
 
     Up to eight tokens are multiplied vector by vector; beyond, a tile of weights is unpacked for all its
     columns, whether a few or a hundred of them are used. 0 where other kernels work.
     """
-    launch, gpu = setup.launch, setup.gpu
-    integers = gpu.vendor == "NVIDIA" and gpu.int8_tops and launch.engine in MMQ_ENGINES
-    if not integers or setup.quant.bpw >= UNQUANTIZED_BITS:
+    if not _has_integer_kernels(setup) or setup.quant.bpw >= UNQUANTIZED_BITS:
         return 0.0
     columns = _TILE_COLUMNS * min(1.0, tokens / _VECTORS)
     return flop_per_token * columns / product_flop_per_s(setup)
