@@ -42,11 +42,12 @@ def train(output: Path | str | None = None, *, tell: Callable[[str], None] = lam
         UsageError: a folder that cannot be written.
         StoreError: the store cannot be used, or the data folder cannot be written.
     """
+    from advisor.speed.model import SCORES  # noqa: PLC0415 - numpy is loaded only when needed
     from advisor.training.destination import destination  # noqa: PLC0415 - scikit-learn takes seconds to load
     from advisor.training.model_card import model_card  # noqa: PLC0415 - as above
     from advisor.training.own_rows import learnt  # noqa: PLC0415 - as above
     from advisor.training.plots import plots  # noqa: PLC0415 - as above
-    from advisor.training.replay import REPLAY, replay_json  # noqa: PLC0415 - as above
+    from advisor.training.replay import replay_json  # noqa: PLC0415 - as above
     from advisor.training.training_run import train_on  # noqa: PLC0415 - as above
     from knowledge.catalog import default_catalog  # noqa: PLC0415 - as above
     from knowledge.store.connection import open_store, plain_errors  # noqa: PLC0415 - as above
@@ -66,7 +67,7 @@ def train(output: Path | str | None = None, *, tell: Callable[[str], None] = lam
     before = _model_in_use()
     run = train_on(rows, default_catalog(), tell)
     beside = plots(run.validation)
-    files = place.write(run.model, model_card(run), {**beside, REPLAY: replay_json(run)})
+    files = place.write(run.model, model_card(run), {**beside, SCORES: replay_json(run)})
     return Trained(
         rows=run.found.rows + rest,
         own_rows=own_rows,

@@ -12,12 +12,10 @@ from pydantic import TypeAdapter, ValidationError
 
 from advisor.config import Answer
 from advisor.listings import Listing
-from advisor.speed.model import own_model
+from advisor.speed.model import SCORES, own_model
 from knowledge.errors import AdvisorError
 from knowledge.paths import bundle_root, home_dir
 
-_FILE_NAME = "replay.json"
-"""As `advisor.training.replay` names it."""
 _Scores = Mapping[str, Mapping[str, float]]
 _READ = TypeAdapter(dict[str, dict[str, dict[str, float]] | float])
 
@@ -53,7 +51,7 @@ def accuracy() -> Accuracy:
         AdvisorError: the card is not there or damaged.
     """
     own = own_model() is not None
-    path = (home_dir() if own else bundle_root() / "docs") / _FILE_NAME
+    path = (home_dir() if own else bundle_root() / "docs") / SCORES
     found = _read(path)
     scores = [_score(name, entry) for kind in ("left_out", "fitted") for name, entry in found[kind].items()]
     return Accuracy(own=own, scores=scores)

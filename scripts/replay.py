@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from advisor.speed.model import ARTEFACT, SpeedModel
+from advisor.speed.model import ARTEFACT, SCORES, SpeedModel
 from advisor.training.predicting import predict_cases
-from advisor.training.replay import REPLAY, replay_json, worse
+from advisor.training.replay import replay_json, worse
 from advisor.training.training_run import train_on
 from knowledge.catalog import default_catalog
 from knowledge.store.connection import open_store
@@ -20,7 +20,7 @@ SAME = 1e-3
 
 
 def main() -> int:
-    committed = json.loads((Path(__file__).parent.parent / "docs" / REPLAY).read_text(encoding="utf-8"))
+    committed = json.loads((Path(__file__).parent.parent / "docs" / SCORES).read_text(encoding="utf-8"))
     with tempfile.TemporaryDirectory() as home, open_store(Path(home)) as store:
         rows = training_rows(store.con)
     run = train_on(rows, default_catalog(), lambda line: print(line, flush=True))

@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from advisor.speed.model import ARTEFACT, SpeedModel
+from advisor.speed.model import ARTEFACT, SCORES, SpeedModel
 from advisor.training.diagrams import bars_diagram, coverage_diagram, scatter_diagram
-from advisor.training.replay import REPLAY, fitted_scores, worse
+from advisor.training.replay import fitted_scores, worse
 from advisor.training.rows import cases_of
 from knowledge.catalog import default_catalog
 from knowledge.store import queries
 from knowledge.store.connection import open_store
 
-COMMITTED = json.loads((Path(__file__).parent.parent / "docs" / REPLAY).read_text(encoding="utf-8"))
+COMMITTED = json.loads((Path(__file__).parent.parent / "docs" / SCORES).read_text(encoding="utf-8"))
 SVG = "{http://www.w3.org/2000/svg}"
 
 

@@ -16,7 +16,7 @@ from sklearn.ensemble import HistGradientBoostingRegressor
 import advisor
 from advisor import service
 from advisor.cli import main
-from advisor.speed.model import ARTEFACT, OWN_MODEL, SpeedModel, load_model
+from advisor.speed.model import ARTEFACT, OWN_MODEL, SCORES, SpeedModel, load_model
 from advisor.training import destination as places
 from advisor.training.accuracy import PARTS, RULES, validated
 from advisor.training.destination import destination
@@ -25,7 +25,7 @@ from advisor.training.fit import SEED, TREES
 from advisor.training.founding import FILE, noted
 from advisor.training.model_card import model_card
 from advisor.training.plots import plots
-from advisor.training.replay import REPLAY, replay_json
+from advisor.training.replay import replay_json
 from advisor.training.rows import FIGURE_OF
 from advisor.training.slices import SLICES
 from advisor.training.training_run import fingerprint_of, train_on
@@ -207,7 +207,7 @@ def test_train_writes_what_an_earlier_training_wrote(home, run, tmp_path):
     report = advisor.train(folder, tell=said.append)
     place = destination(before, 0)
     place.prepare()
-    place.write(run.model, model_card(run), {**plots(run.validation), REPLAY: replay_json(run)})
+    place.write(run.model, model_card(run), {**plots(run.validation), SCORES: replay_json(run)})
     one, two = ({path.name: path.read_bytes() for path in where.iterdir()} for where in (folder, before))
     assert sorted(one) == [
         "artefact.npz", "decode_scatter.svg", "error_by_slice.svg", "interval_coverage.svg", "model_card.md",

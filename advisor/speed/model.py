@@ -30,6 +30,8 @@ from knowledge.paths import home_dir
 ARTEFACT = Path(__file__).with_name("artefact.npz")
 OWN_MODEL = "speed_model.npz"
 """A model that the user trained, in the data folder: it is preferred to the shipped one."""
+SCORES = "replay.json"
+"""What the referee found of a model, beside its card."""
 FORMAT = 5
 """Version of the arrays' meaning; an artefact of another version is refused."""
 

@@ -21,7 +21,6 @@ from advisor.training.rows import Case
 from advisor.training.slices import SLICES, groups_of
 from advisor.training.training_run import TrainingRun
 
-REPLAY = "replay.json"
 MARGIN, RELATIVE_MARGIN = 0.01, 0.05
 """A median error may grow by one percentage point and a twentieth of itself; what is more got worse."""
 _LEAST = 40
