@@ -12,6 +12,7 @@ from rich.text import Text
 
 from advisor import listings
 from advisor.columns import print_table
+from advisor.words import claim_text
 from knowledge.schema import Claim
 
 _MEASURED_SHOWN = 15
@@ -38,10 +39,8 @@ def print_notes(out: Console, answer: listings.Notes) -> None:
 def _claims(out: Console, claims: Sequence[Claim]) -> None:
     out.print("\nClaims, held against what was measured\n")
     for claim in claims:
-        ratios = ", ".join(claim.measured_ratios.split("|"))
-        pairs = f"{claim.n_pairs} pairs: {ratios}" if claim.n_pairs else "nothing measured"
         out.print(Text(f"{claim.engine} {claim.version}: {claim.claim_short}", style="bold"))
-        out.print(Text(f"  {claim.verdict}; {pairs}"))
+        out.print(Text(f"  {claim_text(claim)}"))
         for address in claim.source_url:
             out.print(Text(f"  {address}", style="dim"), soft_wrap=True)
 

@@ -10,6 +10,7 @@ import shlex
 from collections.abc import Mapping
 
 from advisor.config import Basis, Interval, LaunchConfig, Memory, Prediction, Verdict
+from knowledge.schema import Claim
 from knowledge.units import format_mib, format_tokens, format_tps
 
 PARTS = (
@@ -105,6 +106,13 @@ def risk_text(probability: float) -> str:
     if probability < _MIN_SHOWN_RISK:
         return "<0.1 %"
     return f"{100 * probability:.{1 if probability < _MIN_ROUND_RISK else 0}f} %"
+
+
+def claim_text(claim: Claim) -> str:
+    """What became of a release's claim: the verdict, and what was measured of it."""
+    ratios = ", ".join(claim.measured_ratios.split("|"))
+    pairs = f"{claim.n_pairs} pairs: {ratios}" if claim.n_pairs else "nothing measured"
+    return f"{claim.verdict}; {pairs}"
 
 
 def seconds_text(milliseconds: float) -> str:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import streamlit as st
 
-from advisor.config import Evidence, Interval, Memory, Prediction, Recommendation, Verdict
+from advisor.config import Caution, Evidence, Interval, Memory, Prediction, Recommendation, Verdict
 from advisor.page import answers, bars, compare, curves, links
 from advisor.words import (
     BASIS,
@@ -149,8 +149,13 @@ def show_risk(item: Prediction) -> None:
 def show_warnings(item: Prediction) -> None:
     """Rules that fired and limits of the prediction, each with its address."""
     for warning in item.warnings:
-        link = f" [{warning.rule}]({warning.evidence_url})" if warning.evidence_url else ""
-        st.warning(f"{warning.text}{link}")
+        st.warning(caution_words(warning))
+
+
+def caution_words(warning: Caution) -> str:
+    """A caution, and the rule behind it as a link where it has an address."""
+    link = f" [{warning.rule}]({warning.evidence_url})" if warning.evidence_url else ""
+    return f"{warning.text}{link}"
 
 
 def show_forms(item: Prediction) -> None:

@@ -56,8 +56,7 @@ def show(options: Mapping[str, Any]) -> None:
     _show_fixes(found)
     for warning in found.warnings:
         if warning.rule != "unknown-flag":
-            link = f" [{warning.rule}]({warning.evidence_url})" if warning.evidence_url else ""
-            st.caption(f"{warning.text}{link}")
+            st.caption(explore.caution_words(warning))
     st.download_button(
         "Verdict as JSON", found.model_dump_json(indent=1), file_name="advisor-check.json",
         mime="application/json", on_click="ignore",

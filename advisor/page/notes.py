@@ -7,6 +7,7 @@ import streamlit as st
 from advisor import service
 from advisor.listings import Measured, Notes
 from advisor.page import explore
+from advisor.words import claim_text
 
 KEYS = ("notes_engine", "notes_since", "notes_area", "notes_text")
 """Keys of the widgets, in the address too."""
@@ -54,9 +55,8 @@ def show() -> None:
 def _show_measured(found: Notes) -> None:
     """Claims with their verdicts, and pairs of runs that differ in one thing."""
     for claim in found.claims:
-        ratios = ", ".join(claim.measured_ratios.split("|"))
-        pairs = f"{claim.n_pairs} pairs: {ratios}" if claim.n_pairs else "nothing measured"
-        st.info(f"**{claim.engine} {claim.version} claims:** {claim.claim_short}  \n{claim.verdict}; {pairs}")
+        said = f"**{claim.engine} {claim.version} claims:** {claim.claim_short}"
+        st.info(f"{said}  \n{claim_text(claim)}")
     if found.measured:
         st.dataframe(
             [_row(item) for item in found.measured],
