@@ -17,7 +17,7 @@ from knowledge.catalog import Catalog
 from knowledge.kv_types import normalise_kv_type
 from knowledge.names.match import normalise
 from knowledge.store.connection import Store
-from knowledge.store.queries import evidence_rows
+from knowledge.store.queries import Wanted, evidence_rows
 from knowledge.units import format_tokens
 
 Row = Mapping[str, Any]
@@ -48,19 +48,12 @@ class Near:
 
 def nearest_runs(store: Store, setups: Sequence[Setup], catalog: Catalog, limit: int = 5) -> list[list[Near]]:
     """For each setup at most `limit` successful runs of the model or on the device, nearest first."""
-    rows: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    for setup in setups:
-        names = (setup.launch.model, setup.gpu.name)
-        if names not in rows:  # configurations of one model share a look at the store
-            rows[names] = evidence_rows(
-                store.con,
-                model_id=names[0],
-                gpu_id=names[1],
-                quant_id=setup.quant.name,
-                engine=setup.launch.engine,
-                limit=_CONSIDERED,
-            )
-    return [nearest_of(rows[setup.launch.model, setup.gpu.name], setup, catalog, limit) for setup in setups]
+    found = evidence_rows(store.con, [_wanted(setup) for setup in setups], limit=_CONSIDERED)
+    return [nearest_of(rows, setup, catalog, limit) for rows, setup in zip(found, setups, strict=True)]
+
+
+def _wanted(setup: Setup) -> Wanted:
+    return Wanted(setup.launch.model, setup.gpu.name, setup.quant.name, setup.launch.engine)
 
 
 def nearest_of(rows: Sequence[Row], setup: Setup, catalog: Catalog, limit: int = 5) -> list[Near]:
@@ -83,14 +76,7 @@ def nearest_of(rows: Sequence[Row], setup: Setup, catalog: Catalog, limit: int =
 def sweep(store: Store, setup: Setup) -> list[Evidence]:
     """Measured decoding of this model on this card in this format, by depth: the points beside a curve."""
     launch = setup.launch
-    rows = evidence_rows(
-        store.con,
-        model_id=launch.model,
-        gpu_id=setup.gpu.name,
-        quant_id=setup.quant.name,
-        engine=launch.engine,
-        limit=_CONSIDERED,
-    )
+    (rows,) = evidence_rows(store.con, [_wanted(setup)], limit=_CONSIDERED)
     found = [
         _evidence(row, setup)
         for row in rows

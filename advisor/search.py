@@ -15,6 +15,7 @@ from advisor.config import Rejected, Request, Setup
 from advisor.engines.rules import forbidden_by
 from advisor.memory.llamacpp import least_mib
 from advisor.memory.placement import memory_of_devices
+from advisor.memory.supply import free_mib
 from advisor.options import check_options, engines_for, formats_for, is_last_resort, kv_pairs_for
 from advisor.receipts import NO_RECEIPTS, Receipts
 from advisor.setups import setup_for, with_room_for
@@ -152,8 +153,9 @@ class _Search:
             if is_last_resort((key, value)) and fits and len(pairs) > 1:
                 continue
             setup = base.with_launch(kv_type_k=key, kv_type_v=value)
-            reason = self._overfull(setup) or self._obstacle(setup)
-            if reason and engine == "llama.cpp" and self.request.ubatch is None:
+            overfull = self._overfull(setup)
+            reason = overfull or self._obstacle(setup)
+            if reason and not overfull and engine == "llama.cpp" and self.request.ubatch is None:
                 smaller = setup.with_launch(ubatch=_SMALL_UBATCH)
                 if not self._obstacle(smaller):
                     setup, reason = smaller, ""
@@ -208,7 +210,10 @@ class _Search:
             least = least_mib(setup)
         except UnsupportedError as error:
             return str(error)
-        room = sum(memory_of_devices(setup)) * MIB_PER_GIB
+        if setup.calibration is None:
+            room = sum(free_mib(setup, gib) for gib in memory_of_devices(setup))
+        else:  # an own start may have shown that there is more than is reckoned with
+            room = sum(memory_of_devices(setup)) * MIB_PER_GIB
         return f"weights and cache of {format_mib(least)} in {format_mib(room)}" if least > room else ""
 
     def _shortage(self, found: Judged) -> str:

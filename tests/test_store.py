@@ -101,9 +101,10 @@ def test_the_store_has_a_column_for_every_field(full_home):
 
 def test_the_nearest_evidence_comes_first(full_home):
     with open_store(full_home) as store:
-        rows = queries.evidence_rows(
-            store.con, model_id="Qwen/Qwen3.5-35B-A3B", gpu_id="RTX 3090", quant_id="Q4_K_M"
-        )
+        asked = queries.Wanted("Qwen/Qwen3.5-35B-A3B", "RTX 3090", "Q4_K_M", "llama.cpp")
+        (rows,) = queries.evidence_rows(store.con, [asked])
+        other = asked._replace(gpu_id="RTX 4090", engine="vllm")
+        assert queries.evidence_rows(store.con, [other, asked])[1] == rows
         seen = [
             (row["model_id"] == "Qwen/Qwen3.5-35B-A3B") * 2 + (row["gpu_id"] == "RTX 3090") for row in rows
         ]
