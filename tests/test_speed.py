@@ -265,10 +265,10 @@ def test_formats_cost_what_unpacking_them_takes():
 def test_the_deepest_group_that_was_fitted_answers():
     setup = setup_of()
     path = group_path(setup, "one")
-    assert path == [
+    assert path == (
         "step", "one", "one/gpu", "one/gpu/llama.cpp", "one/gpu/llama.cpp/cuda",
         "one/gpu/llama.cpp/cuda/Ampere", "one/gpu/llama.cpp/cuda/Ampere/RTX 3090",
-    ]  # fmt: skip
+    )  # fmt: skip
     factors = Coefficients({"step": (1.0,), "one/gpu/llama.cpp": (3.0,)}, {"step": 9, "one/gpu/llama.cpp": 4})
     assert factors.of(setup, "one") == (3.0,)
     assert factors.of(setup, "many") == (1.0,)

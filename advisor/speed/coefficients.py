@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -19,7 +20,7 @@ Phase = Literal["one", "many", "prompt"]
 """What is timed: a decoding step of one sequence, of several, or a prompt."""
 
 
-def group_path(setup: Setup, phase: Phase) -> list[str]:
+def group_path(setup: Setup, phase: Phase) -> tuple[str, ...]:
     """The groups a setup belongs to, widest first.
 
     Steps of one sequence and of several part early: a server's scheduler, sampler and other requests' prompts
@@ -28,9 +29,14 @@ def group_path(setup: Setup, phase: Phase) -> list[str]:
     """
     engine, backend, gpu = setup.launch.engine, setup.launch.backend or "?", setup.gpu
     kind = "gpu" if phase == "prompt" and gpu.kind == "apu" else gpu.kind
-    path = [phase, kind, engine, backend, gpu.arch, gpu.name]
-    groups = ["/".join(path[: level + 1]) for level in range(len(path))]
-    return groups if phase == "prompt" else ["step", *groups]
+    return _path(phase, kind, engine, backend, gpu.arch, gpu.name)
+
+
+@lru_cache(maxsize=4096)
+def _path(phase: Phase, *names: str) -> tuple[str, ...]:
+    path = (phase, *names)
+    groups = tuple("/".join(path[: level + 1]) for level in range(len(path)))
+    return groups if phase == "prompt" else ("step", *groups)
 
 
 @dataclass(frozen=True, slots=True)

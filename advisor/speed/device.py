@@ -80,13 +80,8 @@ def peak_flop_per_s(gpu: Gpu, activation_bits: int = 16) -> float:
     A format whose activations the device cannot multiply natively runs at the next wider rate (weight-only
     kernels); a device without a listed matrix rate runs at its FP32 rate.
     """
-    ladder = []
-    if activation_bits <= 4:
-        ladder.append(gpu.fp4_tflops)
-    if activation_bits <= 8:
-        ladder.append(gpu.fp8_tflops)
-    ladder += [gpu.fp16_tflops, gpu.fp32_tflops]
-    rate = next((value for value in ladder if value), None)
+    narrow = (activation_bits <= 4 and gpu.fp4_tflops) or (activation_bits <= 8 and gpu.fp8_tflops)
+    rate = narrow or gpu.fp16_tflops or gpu.fp32_tflops
     # Without any rate: 20 FLOP per byte of bandwidth, the low end of the catalog's devices.
     return rate * 1e12 * _clock(gpu) if rate else 20.0 * bandwidth_bytes_per_s(gpu)
 

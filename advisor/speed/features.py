@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 from advisor.config import Setup
@@ -47,11 +48,15 @@ def feature_names() -> list[str]:
     ]
 
 
-def features(setup: Setup, circumstance: Circumstance) -> list[float]:
+def features(setup: Setup, circumstance: Circumstance) -> tuple[float, ...]:
     """One row in the order of `feature_names`: zeros and ones."""
-    engine, family = setup.launch.engine, setup.quant.family
-    return [
+    return _row(setup.launch.engine, setup.quant.family, circumstance.protocol)
+
+
+@lru_cache(maxsize=1024)
+def _row(engine: str, family: str, protocol: Protocol) -> tuple[float, ...]:
+    return (
         *(float(engine == name) for name in ENGINES),
         *(float(family == name) for name in QUANT_FAMILIES),
-        *(float(circumstance.protocol == name) for name in PROTOCOLS),
-    ]
+        *(float(protocol == name) for name in PROTOCOLS),
+    )

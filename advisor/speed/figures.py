@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from advisor.config import Basis, Interval, Setup
 from advisor.memory.paged import batched_tokens
-from advisor.speed.intervals import Widths, regime
+from advisor.speed.intervals import Rate, Widths, regime
 from advisor.speed.model import Query, SpeedModel, first_token_seconds, load_model
 from advisor.speed.rates import TENSOR_PARALLEL_ENGINES
 from advisor.speed.roofline import split_of
@@ -76,7 +76,7 @@ def _figures(
     gain = model.speculation_factor(launch.spec_decode, setup, launch.concurrency)
     split = split_of(setup)
 
-    def interval(figure: str, value: float, query: Query) -> Interval:
+    def interval(rate: Rate, value: float, query: Query) -> Interval:
         kind = regime(
             cpu=setup.gpu.kind == "cpu",
             offloaded=split.host_dense > 0 or split.host_experts > 0,
@@ -85,16 +85,15 @@ def _figures(
             depth=query.depth,
             speculative=launch.spec_decode != "none",
         )
-        return Widths.interval(value, model.widths.of(figure, support.tier, kind))
+        return Widths.interval(value, model.widths.of(rate, support.tier, kind))
 
     at_depth, at_full, prompt = queries
     decode, full = gain / step_s[0], gain / step_s[1]
     first = first_token_seconds(prompt_s, step_s[0], launch.concurrency, burst=False)
-    many = "total" if launch.concurrency > 1 else "decode"
     return SpeedFigures(
         decode_tps=interval("decode", decode, at_depth),
         decode_tps_full_context=interval("decode", full, at_full),
-        decode_tps_total=interval(many, launch.concurrency * decode, at_depth),
+        decode_tps_total=interval("decode", launch.concurrency * decode, at_depth),
         prefill_tps=interval("prefill", prompt.prompt / prompt_s, prompt),
         ttft_ms=interval("ttft", 1e3 * first, at_depth),
         basis=support.basis,

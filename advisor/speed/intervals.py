@@ -17,6 +17,8 @@ import numpy.typing as npt
 from advisor.config import Basis, Interval
 
 Tier = Literal["seen", "new_gpu", "new_model", "new_both"]
+Rate = Literal["decode", "prefill", "ttft"]
+"""What has an interval of its own: all sequences together are as uncertain as each of them."""
 Regime = Literal["plain", "deep", "few", "batch", "several", "offload", "cpu", "speculative"]
 
 LEVEL = 0.8
@@ -44,19 +46,20 @@ def regime(
 
 @dataclass(frozen=True, slots=True)
 class Widths:
-    """Half-widths in log space: `figure/tier/regime`, falling back to `figure/tier`."""
+    """Half-widths in log space: `rate/tier/regime`, falling back to `rate/tier`."""
 
     half: Mapping[str, float]
 
-    def of(self, figure: str, tier: Tier, kind: Regime) -> float:
+    def of(self, rate: Rate, tier: Tier, kind: Regime) -> float:
         """Half-width of the central 80 % interval, natural log."""
-        exact = self.half.get(f"{figure}/{tier}/{kind}")
-        return exact if exact is not None else self.half[f"{figure}/{tier}"]
+        exact = self.half.get(f"{rate}/{tier}/{kind}")
+        return exact if exact is not None else self.half[f"{rate}/{tier}"]
 
     @staticmethod
     def interval(value: float, half: float) -> Interval:
         """The interval around `value`, symmetric in log space."""
-        return Interval(value=value, low=value * math.exp(-half), high=value * math.exp(half), level=LEVEL)
+        factor = math.exp(half)
+        return Interval(value=value, low=value / factor, high=value * factor, level=LEVEL)
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, npt.NDArray[np.generic]]) -> Widths:

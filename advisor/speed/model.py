@@ -11,6 +11,7 @@ import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
+from operator import mul
 from pathlib import Path
 
 import numpy as np
@@ -57,7 +58,7 @@ class Query:
 
 def physics_seconds(query: Query, coefficients: Coefficients, parts: Sequence[float], phase: Phase) -> float:
     """Seconds that the fitted physics gives a query, before the regression corrects them."""
-    return sum(part * factor for part, factor in zip(parts, coefficients.of(query.setup, phase), strict=True))
+    return float(sum(map(mul, parts, coefficients.of(query.setup, phase))))
 
 
 def decode_query_parts(query: Query) -> list[float]:

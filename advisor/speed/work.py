@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 from advisor.config import Setup
 from advisor.memory.kv_cache import attention_rows
@@ -15,6 +16,7 @@ from advisor.memory.state import layer_states, state_bytes
 from knowledge.kv_types import row_bytes
 from knowledge.schema import ModelSpec
 from knowledge.tensors import parameter_counts
+from knowledge.weights import WeightBytes
 
 FLOP_PER_MAC = 2.0
 SELECTED_TOKENS = {
@@ -129,8 +131,15 @@ def _scan_flop(model: ModelSpec) -> float:
 
 def work_of(setup: Setup) -> Work:
     """The work of one step of `setup.model` in `setup.weights` with the launch's KV cache types."""
-    model, weights, launch = setup.model, setup.weights, setup.launch
-    kv, kv_window = _kv_per_token(model, launch.kv_type_k, launch.kv_type_v)
+    launch = setup.launch
+    sparse = launch.engine in SPARSE_ENGINES
+    return _work(setup.model, setup.weights, launch.kv_type_k, launch.kv_type_v, sparse=sparse)
+
+
+@lru_cache(maxsize=1024)
+def _work(model: ModelSpec, weights: WeightBytes, type_k: str, type_v: str, *, sparse: bool) -> Work:
+    """What a grid of contexts, users and cards asks over and over."""
+    kv, kv_window = _kv_per_token(model, type_k, type_v)
     full_dim = model.global_head_dim
     attention = model.layers_full * 2 * FLOP_PER_MAC * model.n_heads * (full_dim or model.head_dim_k)
     if model.layers_mla:
@@ -163,5 +172,5 @@ def work_of(setup: Setup) -> Work:
         moe_layers=max(ffn_layers - model.n_dense_layers, 0) if model.is_moe else 0,
         hidden_size=model.hidden_size,
         heads=model.n_heads * (model.layers_full + model.layers_mla),
-        selected=SELECTED_TOKENS.get(model.architecture, 0) if launch.engine in SPARSE_ENGINES else 0,
+        selected=SELECTED_TOKENS.get(model.architecture, 0) if sparse else 0,
     )

@@ -156,10 +156,10 @@ def covered_at(cases: Sequence[Case], predicted: Floats, scheme: Scheme, level: 
         widths = fit_widths([cases[index] for index in others], {scheme: predicted[others]}, level)
         for index in held:
             case = cases[index]
-            # A kind of figure that no other fold measured has no interval, and so covers nothing.
-            if f"{case.kind}/{tier}" in widths.half:
+            # A rate that no other fold measured has no interval, and so covers nothing.
+            if f"{case.rate}/{tier}" in widths.half:
                 error = abs(math.log(case.measured / predicted[index]))
-                out[index] = error <= widths.of(case.kind, tier, case.regime)
+                out[index] = error <= widths.of(case.rate, tier, case.regime)
     return out
 
 

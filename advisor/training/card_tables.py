@@ -12,6 +12,8 @@ from statistics import median
 
 from advisor.listings import FigureScore
 from advisor.training.accuracy import PARTS, RULES, Validation
+from advisor.training.metrics import CLOSE
+from advisor.training.reporters import disagreement
 from advisor.training.rows import Kind
 from advisor.training.slices import Slice, groups_of
 from advisor.training.validate import GROUPS, Scheme
@@ -80,6 +82,21 @@ def slice_table(validation: Validation, piece: Slice) -> str:
         if any(cell != _NOTHING for cell in cells):
             lines.append([name, f"{len(decode):,}", *cells])
     return table([piece.name, *_SLICE_COLUMNS], lines)
+
+
+def reporters_table(validation: Validation) -> str:
+    """Reports of the same run against each other and against predictions, where several sources made them."""
+    lines: Lines = []
+    for key, part in PARTS.items():
+        found = disagreement(validation, validation.indices(key))
+        if len(found.among_reporters) >= FEW:
+            shares = (_spread(errors) for errors in (found.among_reporters, found.of_predictions))
+            lines.append([part.name, f"{found.cells:,}", f"{len(found.among_reporters):,}", *shares])
+    return table(["", "runs", "reports", "another reporter", "a prediction"], lines)
+
+
+def _spread(errors: Sequence[float]) -> str:
+    return f"{_percent(median(errors))} ({_percent(sum(error <= CLOSE for error in errors) / len(errors))})"
 
 
 def worst_table(validation: Validation, scheme: Scheme) -> str:

@@ -147,7 +147,7 @@ class Evaluation:
 
     def _compare(self, case: Case, predicted: float) -> Compared:
         tier = self._model.support(case.setup).tier
-        half = self._model.widths.of(case.kind, tier, case.regime)
+        half = self._model.widths.of(case.rate, tier, case.regime)
         covered = abs(math.log(case.measured / predicted)) <= half
         return Compared(FIGURE_OF[case.kind], case.measured, predicted, covered, self._group(case.setup))
 

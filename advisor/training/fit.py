@@ -99,7 +99,7 @@ class Table:
     weights: Floats
 
     @property
-    def paths(self) -> list[list[str]]:
+    def paths(self) -> list[tuple[str, ...]]:
         """Coefficient groups of each row."""
         return [
             group_path(query.setup, phase) for query, phase in zip(self.queries, self.phases, strict=True)

@@ -40,6 +40,6 @@ def noted(run: TrainingRun) -> Iterator[Noted]:
     for index, case in enumerate(run.found.cases):
         row = run.rows[case.row]
         if row.get("file") == FILE and case.kind in {"decode", "total"}:
-            half = run.model.widths.of(case.kind, "seen", case.regime)
+            half = run.model.widths.of(case.rate, "seen", case.regime)
             value = float(run.validation.predicted["source"][index])
             yield Noted(case, Widths.interval(value, half), str(row.get("notes") or ""))

@@ -12,6 +12,7 @@ from advisor.training.accuracy import PARTS
 from advisor.training.card_tables import (
     FEW,
     headline_table,
+    reporters_table,
     slice_table,
     table,
     worst_table,
@@ -32,8 +33,10 @@ def model_card(run: TrainingRun) -> str:
         _model(run),
         _rows(run),
         _errors(run),
+        _reporters(run),
         _slices(run),
         _worst(run),
+        _TRIED,
         _founding(run),
         memory_card(),
         _LIMITS,
@@ -96,13 +99,26 @@ _INTRODUCTION = """# Model card
 This page is written by `advisor train`; do not edit it. The same rows give the same page.
 """
 
+_TRIED = """## What was tried and not kept
+
+Judged by sources, devices and models left out, never by how well the rows are met that the fit has seen.
+
+- Crossed random effects of source, device and model on what the physics leaves: medians got worse.
+- More trees and deeper ones: sources that are there are met better, every new one worse.
+- Whole tiles of 128 tokens for each expert that a prompt touches, as llama.cpp's integer kernels launch them:
+  one hybrid of 256 experts on an H100 is met better, mixtures of 128 worse, and new sources by 26.0 % instead
+  of 25.8.
+- Padding of attention to tiles: no change.
+- Weighting sources by the root of their rows rather than runs alone: decode of new sources 13.0 % instead of
+  11.1, totals 19.9 instead of 20.4.
+"""
+
 _LIMITS = """## Limits
 
 - A group with few sources says more about those sources than about the group.
 - Sources are counted by repository or thread. One person who reports in two places counts twice.
 - Rows are other people's reports. What they do not state (format, split, build) is taken from their engine's
   defaults, or the row is left out. Not every wrong statement is found.
-- Two reports of one configuration easily differ by a tenth. No model of these rows can do better than that.
 - New devices are devices that were left out, a fifth of them at a time. A new generation may differ more from
   everything before it.
 - Speculative decoding is one factor per method and kind of model. How many guesses are accepted depends on
@@ -196,6 +212,21 @@ seen.
 ![Predicted against measured]({SCATTER})
 
 ![What intervals claim against what lies inside]({COVERAGE})"""
+
+
+def _reporters(run: TrainingRun) -> str:
+    return f"""## What two reporters differ by
+
+Runs that several sources report: the same figure, devices, model, engine, load, and a depth and format of
+like size. How far a report is from the median of the others, and from what was predicted without it; the
+median, and in brackets the share within a quarter. The first is the floor: a prediction for a reporter who
+was never heard cannot be expected to come closer than another reporter does.
+
+{reporters_table(run.validation)}
+
+What reporters leave unsaid makes most of it: the build, power limits, what else the machine did, the file's
+exact mix of formats, how long a warm-up was. Reports that agree within a thousandth are one, told in two
+places."""
 
 
 def _slices(run: TrainingRun) -> str:

@@ -17,7 +17,7 @@ from advisor.speed.builds import assumed_year, build_year, year_of
 from advisor.speed.device import bandwidth_bytes_per_s
 from advisor.speed.features import Circumstance, Protocol
 from advisor.speed.figures import chunk_tokens
-from advisor.speed.intervals import Regime, regime
+from advisor.speed.intervals import Rate, Regime, regime
 from advisor.speed.model import Query
 from advisor.speed.rates import TENSOR_PARALLEL_ENGINES
 from advisor.training.row_setups import setup_of
@@ -66,6 +66,11 @@ class Case:
     def setup(self) -> Setup:
         """What was run."""
         return self.query.setup
+
+    @property
+    def rate(self) -> Rate:
+        """Which errors its interval comes from."""
+        return "decode" if self.kind == "total" else self.kind
 
     @property
     def regime(self) -> Regime:

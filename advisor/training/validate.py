@@ -68,15 +68,15 @@ def _quantile(errors: Floats, level: float) -> float:
 
 
 def fit_widths(cases: Sequence[Case], predicted: Mapping[Scheme, Floats], level: float = LEVEL) -> Widths:
-    """Interval half-widths from out-of-fold errors, per figure, tier and regime with enough rows."""
+    """Interval half-widths from out-of-fold errors, per rate, tier and regime with enough rows."""
     half: dict[str, float] = {}
     for scheme, values in predicted.items():
         tier = TIER_OF[scheme]
         errors: dict[str, list[float]] = defaultdict(list)
         for case, value in zip(cases, values.tolist(), strict=True):
             error = abs(math.log(case.measured / value))
-            errors[f"{case.kind}/{tier}"].append(error)
-            errors[f"{case.kind}/{tier}/{case.regime}"].append(error)
+            errors[f"{case.rate}/{tier}"].append(error)
+            errors[f"{case.rate}/{tier}/{case.regime}"].append(error)
         for key, found in errors.items():
             if len(found) >= _MIN_WIDTH_ROWS or key.count("/") == 1:
                 half[key] = _quantile(np.asarray(found), level)
