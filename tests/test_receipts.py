@@ -296,6 +296,13 @@ def test_a_log_without_a_start_is_one_reject(log):
     assert (reject.line, reject.reason) == (1, "holds no start of llama.cpp or vLLM")
 
 
+def test_a_log_may_end_anywhere_in_its_arguments(log):
+    whole = text("vllm_0.21_4090_48g.log")
+    begin = whole.index("non-default args")
+    for end in range(begin, whole.index("\n", begin)):
+        read(log(whole[:end], "cut.log"))  # rows or rejects, and no failure
+
+
 NUMBER = re.compile(r"\d+(?:\.\d+)?")
 
 

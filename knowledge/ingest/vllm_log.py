@@ -40,7 +40,7 @@ class VllmLog(LogReader):
         self._take_arguments(match[2], resolved=True)
 
     def _arguments(self, match: Match) -> None:
-        self._take_arguments(match[1] or match[2], resolved=False)
+        self._take_arguments(match[1] or match[2] or "", resolved=False)  # a log may end right here
 
     def _take_arguments(self, text: str, *, resolved: bool) -> None:
         """What was asked for, and — `resolved` — what the engine made of it, which has the last word."""
