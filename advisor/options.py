@@ -188,7 +188,7 @@ def _listed(engine: str, model: ModelSpec, gpu: Gpu, catalog: Catalog) -> Sequen
     native = model.architecture in NATIVE_MXFP4
     if engine in _READS["gguf"]:
         if native:
-            return ("MXFP4",)
+            return ("MXFP4_MOE",)
         published = repo_of(model, catalog.quants["UD-Q4_K_XL"], "gguf", catalog=catalog)
         return _GGUF_DYNAMIC if published and engine == "llama.cpp" else _GGUF
     if engine == "mlx":

@@ -19,7 +19,7 @@ from advisor.receipts import NO_RECEIPTS, Receipts
 from knowledge.catalog import Catalog
 from knowledge.schema import Gpu, ModelSpec, Quant
 from knowledge.units import BYTES_PER_GIB
-from knowledge.weights import best_weight_bytes
+from knowledge.weights import best_weight_bytes, stored_format
 
 if TYPE_CHECKING:
     from knowledge.real_model import RealModel
@@ -71,6 +71,7 @@ def setup_for(
     paged = engine in PAGED
     kind: Literal["safetensors", "gguf"] = "safetensors" if engine in _SAFETENSORS else "gguf"
     own = files if files and files.are(quant, kind) else None
+    quant = quant if own else stored_format(quant, model, catalog, gguf=kind == "gguf")
     if files and own is None and files.path and not files.catalogued:
         model = model.model_copy(update={"hf_id": files.path})  # what vLLM quantizes while loading
     ubatch = request.ubatch or DEFAULT_UBATCH

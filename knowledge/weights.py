@@ -20,6 +20,13 @@ _MXFP4, _Q8_0 = 4.25, 8.5
 """Bits per weight of two block types (gguf GGML_QUANT_SIZES: 17 bytes for 32, 34 bytes for 32)."""
 NATIVE_MXFP4 = ("GptOssForCausalLM", "DeepseekV4ForCausalLM")
 """Published with MXFP4 experts, which every re-quantization leaves as they are, whatever its name."""
+_CHECKPOINT, _FILE = "MXFP4", "MXFP4_MOE"
+_WIDE_BPW = 16.0
+_WIDE_MIXERS = {"NVFP4": ("Gemma4ForConditionalGeneration",)}
+"""Formats whose published checkpoints of an architecture keep attention in 16 bits, and in mixtures all but
+the routed experts: with the vision tower's 1.15 GB that gives the 32.7 GB of nvidia/Gemma-4-31B-IT-NVFP4
+(https://huggingface.co/nvidia/Gemma-4-31B-IT-NVFP4/discussions/3) and the 18.8 GB of
+nvidia/Gemma-4-26B-A4B-NVFP4 (https://huggingface.co/nvidia/Gemma-4-26B-A4B-NVFP4/tree/main)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +79,21 @@ class WeightBytes:
         return self.total / BYTES_PER_GIB
 
 
+def stored_format(quant: Quant, model: ModelSpec, catalog: Catalog, *, gguf: bool) -> Quant:
+    """The format that files of such a model really have.
+
+    A GGUF of natively 4-bit experts goes by the checkpoint's name, which keeps the rest in 16 bits, and keeps
+    it in 8: 59.0 and 60.8 GiB of gpt-oss-120b (https://github.com/AlexsJones/llmfit/pull/1059).
+    """
+    renamed = gguf and quant.name == _CHECKPOINT and model.architecture in NATIVE_MXFP4
+    return catalog.quants[_FILE] if renamed else quant
+
+
+def file_tag(quant: Quant) -> str:
+    """The format as it stands in names of files."""
+    return _CHECKPOINT if quant.name == _FILE else quant.name
+
+
 def weight_bytes(model: ModelSpec, quant: Quant, weights_gib: float | None = None) -> WeightBytes:
     """Bytes of `model` in `quant`, by class; with `weights_gib` the total is that real size exactly.
 
@@ -86,11 +108,14 @@ def weight_bytes(model: ModelSpec, quant: Quant, weights_gib: float | None = Non
     whole_rows = model.hidden_size % quant.block == 0
     attn_bpw = quant.attn_bpw if whole_rows else quant.fallback_bpw or quant.attn_bpw
     mixer_bpw = quant.mixer_bpw if whole_rows and quant.mixer_bpw else attn_bpw
+    shared_bpw = _ffn_bpw(model, quant, model.shared_expert_intermediate_size)
+    if model.architecture in _WIDE_MIXERS.get(quant.name, ()):
+        attn_bpw = mixer_bpw = shared_bpw = _WIDE_BPW
     dense_bits = (
         counts.attention * attn_bpw
         + counts.mixers * mixer_bpw
         + (counts.dense_ffn + counts.other) * _ffn_bpw(model, quant, model.intermediate_size)
-        + counts.shared_experts * _ffn_bpw(model, quant, model.shared_expert_intermediate_size)
+        + counts.shared_experts * shared_bpw
         + (counts.norms + counts.routers) * quant.norm_bpw
     )
     if quant.expert_bpw == quant.bpw:
@@ -155,6 +180,16 @@ def _rescaled(computed: WeightBytes, model: ModelSpec, quant: Quant, gib: float,
         raise UsageError(
             f"{gib:g} GiB cannot be {model.name} in {quant.name} (about {computed.total_gib:.3g} GiB)",
             "leave --weights-gib out, or name another --quant",
+        )
+    if model.architecture in NATIVE_MXFP4 and target > computed.experts:
+        # The experts are what they are: a larger file keeps the rest in wider types.
+        factor = (target - computed.experts) / (computed.total - computed.experts)
+        return replace(
+            computed,
+            token_embd=computed.token_embd * factor,
+            output=computed.output * factor,
+            dense=computed.dense * factor,
+            basis=basis,
         )
     scalable = computed.dense + computed.experts
     factor = 1 + (target - computed.total) / scalable

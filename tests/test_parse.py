@@ -467,7 +467,7 @@ def test_models_are_named_as_people_write_them():
         launch = launched(parse_command(text), {"gpu": "h200"}, CATALOG).setup.launch
         assert (launch.model, launch.quant) == ("Qwen/Qwen3.5-35B-A3B", quant), text
     gpt = launched(parse_command("llama-server -hf ggml-org/gpt-oss-20b-GGUF"), {"gpu": "4090"}, CATALOG)
-    assert gpt.setup.launch.quant == "MXFP4"
+    assert gpt.setup.launch.quant == "MXFP4_MOE"
 
 
 def test_contexts_that_are_not_stated_are_the_engines_own():
@@ -545,7 +545,7 @@ def read_back(setup):
 def llamacpp_setups(draw, versions=LLAMACPP_VERSIONS):
     model = draw(st.sampled_from(MODELS))
     spec = CATALOG.models[model]
-    quant = "MXFP4" if spec.architecture in NATIVE_MXFP4 else draw(st.sampled_from(GGUF))
+    quant = "MXFP4_MOE" if spec.architecture in NATIVE_MXFP4 else draw(st.sampled_from(GGUF))
     version = draw(versions)
     build = (parse("llama.cpp", version) if version else newest("llama.cpp")).key[0]
     parallel = draw(st.none() | st.integers(1, 8))
@@ -599,7 +599,7 @@ def ollama_setups(draw):
     native = CATALOG.models[model].architecture in NATIVE_MXFP4
     kind = draw(st.sampled_from(["f16", "q8_0", "q4_0"]))
     return setup_of(
-        model, "MXFP4" if native else draw(st.sampled_from(GGUF)), draw(st.sampled_from(CARDS)),
+        model, "MXFP4_MOE" if native else draw(st.sampled_from(GGUF)), draw(st.sampled_from(CARDS)),
         engine="ollama", ctx=draw(st.integers(2048, 200_000)), concurrency=draw(st.integers(1, 4)),
         parallel=draw(st.none() | st.integers(1, 8)), kv_type_k=kind, kv_type_v=kind,
         flash_attn=draw(st.booleans()), gpu_count=draw(st.integers(1, 2)),
@@ -641,7 +641,7 @@ def lmstudio_setups(draw):
     spec = CATALOG.models[model]
     native = spec.architecture in NATIVE_MXFP4
     return setup_of(
-        model, "MXFP4" if native else draw(st.sampled_from(GGUF)), draw(st.sampled_from(CARDS)),
+        model, "MXFP4_MOE" if native else draw(st.sampled_from(GGUF)), draw(st.sampled_from(CARDS)),
         engine="lmstudio", ctx=draw(st.integers(2048, 200_000)), concurrency=draw(st.integers(1, 8)),
         parallel=draw(st.none() | st.integers(1, 8)), gpu_count=draw(st.integers(1, 2)),
         n_gpu_layers=draw(st.none() | st.integers(0, spec.n_layers - 1)),
@@ -792,11 +792,11 @@ def test_every_models_name_survives_the_round_trip(model):
     spec = CATALOG.models[model]
     native = spec.architecture in NATIVE_MXFP4
     for engine, quants in (
-        ("llama.cpp", ["MXFP4"] if native else GGUF),
+        ("llama.cpp", ["MXFP4_MOE"] if native else GGUF),
         ("vllm", ["MXFP4"] if native else ["BF16", "FP8", "AWQ-INT4", "NVFP4"]),
-        ("ollama", ["MXFP4"] if native else ["Q4_K_M", "Q8_0"]),
+        ("ollama", ["MXFP4_MOE"] if native else ["Q4_K_M", "Q8_0"]),
         ("exllamav3", ["EXL3-4.0bpw", "EXL3-2.5bpw"]),
-        ("lmstudio", ["MXFP4"] if native else GGUF),
+        ("lmstudio", ["MXFP4_MOE"] if native else GGUF),
         ("mlx", ["MLX-4bit", "MLX-4bit-DWQ", "MLX-8bit", "BF16", "F16"]),
     ):
         for quant in quants:

@@ -18,7 +18,7 @@ from knowledge.listed import WHOLE, listed_size_gib
 from knowledge.loss import derived_ratio, quality_loss
 from knowledge.names.quant import match_quant, quant_key, resolve_quant, split_quant
 from knowledge.paths import FACTS, observations_dir
-from knowledge.weights import best_weight_bytes, weight_bytes
+from knowledge.weights import best_weight_bytes, file_tag, stored_format, weight_bytes
 
 CATALOG = default_catalog()
 QUANTS = CATALOG.quants
@@ -226,3 +226,31 @@ def test_measured_losses_fall_along_the_usual_ladder():
     native = CATALOG.models["openai/gpt-oss-120b"]
     assert quality_loss(QUANTS["MXFP4"], native) < 0.001
     assert math.isfinite(quality_loss(resolve_quant("IQ3_S-2.81bpw", CATALOG), model))
+
+
+@pytest.mark.parametrize(("name", "checkpoint", "file"), [("120b", 60.8, 59.0), ("20b", 12.8, 11.27)])
+def test_natively_four_bit_experts_stay_what_they_are(name, checkpoint, file):
+    """A larger file has wider attention and embeddings: 1.9 GiB of gpt-oss-120b double what a token reads."""
+    model = CATALOG.models[f"openai/gpt-oss-{name}"]
+    whole = best_weight_bytes(model, QUANTS["MXFP4"], CATALOG)
+    gguf = stored_format(QUANTS["MXFP4"], model, CATALOG, gguf=True)
+    assert (gguf.name, file_tag(gguf)) == ("MXFP4_MOE", "MXFP4")
+    small = best_weight_bytes(model, gguf, CATALOG)
+    assert whole.total_gib == pytest.approx(checkpoint, rel=0.002)
+    assert small.total_gib == pytest.approx(file, rel=0.002)
+    assert whole.experts == small.experts
+    assert whole.dense > 1.7 * small.dense
+    again = weight_bytes(model, gguf, checkpoint)
+    assert again.experts == small.experts
+    assert again.total_gib == pytest.approx(checkpoint)
+    assert stored_format(QUANTS["Q4_K_M"], model, CATALOG, gguf=True).name == "Q4_K_M"
+    assert stored_format(QUANTS["MXFP4"], model, CATALOG, gguf=False).name == "MXFP4"
+
+
+@pytest.mark.parametrize(("name", "gigabytes"), [("31B-it", 32.7), ("26B-A4B-it", 18.8)])
+def test_what_a_publisher_keeps_wide_is_counted_wide(name, gigabytes):
+    """Of NVIDIA's Gemma 4 in NVFP4 the vision tower's 1.15 GB is what the formula does not count."""
+    model, quant = CATALOG.models[f"google/gemma-4-{name}"], QUANTS["NVFP4"]
+    computed = weight_bytes(model, quant)
+    assert computed.total / 1e9 + 1.15 == pytest.approx(gigabytes, rel=0.003)
+    assert best_weight_bytes(model, quant, CATALOG).total / 1e9 == pytest.approx(gigabytes, rel=0.001)

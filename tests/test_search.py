@@ -94,8 +94,9 @@ def test_a_width_asks_for_all_formats_of_that_width():
     assert not names & {"Q8_0", "FP8", "UD-Q3_K_XL", "UD-Q5_K_XL"}
 
 
-def test_models_with_native_four_bit_experts_come_in_one_format():
-    assert {setup.quant.name for setup in search(model="openai/gpt-oss-20b").setups} == {"MXFP4"}
+def test_models_with_native_four_bit_experts_come_in_one_format_of_each_kind_of_file():
+    found = {(setup.launch.engine, setup.quant.name) for setup in search(model="openai/gpt-oss-20b").setups}
+    assert found == {("llama.cpp", "MXFP4_MOE"), ("vllm", "MXFP4")}
 
 
 def test_four_bit_caches_are_a_last_resort():

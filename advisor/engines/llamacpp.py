@@ -16,6 +16,7 @@ from advisor.engines.versions import Version, known_version, parse
 from advisor.memory.llamacpp import backend_of, total_context
 from knowledge.catalog import Catalog
 from knowledge.errors import UnsupportedError
+from knowledge.weights import file_tag
 
 SHORT = {
     "--hf-repo": "-hf", "--model": "-m", "--ctx-size": "-c", "--n-gpu-layers": "-ngl", "--flash-attn": "-fa",
@@ -84,11 +85,11 @@ def _weights(line: CommandLine, setup: Setup, catalog: Catalog | None) -> bool:
     drafts = setup.launch.spec_decode == "mtp"
     repo = repo_of(setup.model, quant, "gguf", draft_head=drafts, catalog=catalog)
     if repo is None or setup.launch.weights_gib is not None:
-        line.require("--model", f"{setup.model.name}{'-MTP' if drafts else ''}-{quant.name}.gguf")
+        line.require("--model", f"{setup.model.name}{'-MTP' if drafts else ''}-{file_tag(quant)}.gguf")
         if setup.launch.mmproj_gib:
             line.require("--mmproj", f"mmproj-{setup.model.name}.gguf")
     else:
-        line.require("--hf-repo", f"{repo}:{quant.name}")
+        line.require("--hf-repo", f"{repo}:{file_tag(quant)}")
         return True
     return False
 

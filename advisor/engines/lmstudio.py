@@ -15,6 +15,7 @@ from knowledge.catalog import Catalog
 from knowledge.errors import UnsupportedError
 from knowledge.kv_types import normalise_kv_type
 from knowledge.schema import Quant
+from knowledge.weights import file_tag
 
 VARIANT = "@"
 """Between a model's name and its format, where several are there
@@ -75,7 +76,7 @@ def _refuse(setup: Setup) -> None:
 
 def key_of(name: str, quant: Quant) -> str:
     """What LM Studio calls a model in one format: `qwen3.5-9b@q4_k_m`."""
-    return f"{name}{VARIANT}{quant.name}".lower()
+    return f"{name}{VARIANT}{file_tag(quant)}".lower()
 
 
 def share_of(layers: int | None, n_layers: int) -> str:

@@ -11,6 +11,7 @@ from advisor.engines.traits import is_gguf
 from knowledge.catalog import Catalog
 from knowledge.errors import UnsupportedError
 from knowledge.kv_types import normalise_kv_type
+from knowledge.weights import file_tag
 
 CACHE_TYPES = ("f16", "q8_0", "q4_0")
 """https://github.com/ollama/ollama/blob/fb3076099/docs/faq.mdx"""
@@ -40,4 +41,4 @@ def render(setup: Setup, _rules: RuleOutcome, _catalog: Catalog | None = None) -
         env["OLLAMA_FLASH_ATTENTION"] = "1" if launch.flash_attn else "0"
     if launch.parallel is not None:
         env["OLLAMA_NUM_PARALLEL"] = str(launch.parallel)
-    return f"ollama run {setup.model.name.lower()}:{setup.quant.name.lower()}", env
+    return f"ollama run {setup.model.name.lower()}:{file_tag(setup.quant).lower()}", env

@@ -14,6 +14,7 @@ from advisor.engines.llamacpp import SHORT
 from advisor.engines.repos import repo_of
 from advisor.engines.versions import known_version, newest
 from knowledge.catalog import Catalog
+from knowledge.weights import file_tag
 
 _BENCH_FLAGS = {
     "-hf": "-hf", "-m": "-m", "-ngl": "-ngl", "--n-cpu-moe": "-ncmoe", "-fa": "-fa", "-ctk": "-ctk",
@@ -87,7 +88,7 @@ def _modelfile(setup: Setup, _command: str, catalog: Catalog | None) -> OtherFor
     elif launch.repo is not None:
         source = f"hf.co/{launch.repo}"
     else:
-        source = f"hf.co/{repo}:{quant.name}" if repo else f"./{setup.model.name}-{quant.name}.gguf"
+        source = f"hf.co/{repo}:{file_tag(quant)}" if repo else f"./{setup.model.name}-{file_tag(quant)}.gguf"
     return OtherForm(name="Modelfile", text=f"FROM {source}\nPARAMETER num_ctx {launch.ctx}")
 
 

@@ -12,10 +12,12 @@ from knowledge.catalog import Catalog, default_catalog
 from knowledge.schema import ModelSpec, Quant
 
 
-def published_narrower(model: ModelSpec, catalog: Catalog | None = None) -> bool:
-    """Whether the model's own repository holds a quantized form (DeepSeek's FP8): it is not the plain one."""
-    rows = (catalog or default_catalog()).repos
-    return any(row.repo == row.hf_id == model.hf_id and row.format == "safetensors" for row in rows)
+def published_format(model: ModelSpec, catalog: Catalog | None = None) -> str | None:
+    """The quantized form that the model's own repository holds (DeepSeek's `FP8`); None where it is plain."""
+    for row in (catalog or default_catalog()).repos:
+        if row.repo == row.hf_id == model.hf_id and row.format == "safetensors":
+            return row.quants[0].rstrip("*")
+    return None
 
 
 def repo_of(

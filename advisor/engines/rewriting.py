@@ -18,6 +18,7 @@ from advisor.engines.parsing.arguments import Option
 from advisor.engines.parsing.shell_words import ASSIGNMENT
 from knowledge.catalog import Catalog
 from knowledge.schema import Quant
+from knowledge.weights import file_tag
 
 
 def rewritten(reading: Reading, before: Setup, after: Setup, quant_text: str | None, catalog: Catalog) -> str:
@@ -55,9 +56,11 @@ def _change_format(
     option = next((o for flag in _MODEL_FLAGS if (o := reading.found.last(flag)) and o.values), None)
     if reading.engine == "llama.cpp":
         if option is not None and option.name == "--hf-repo":
-            value = f"{name.partition(':')[0]}:{after.quant.name}"
+            value = f"{name.partition(':')[0]}:{file_tag(after.quant)}"
         else:
-            value = _renamed(name, quant_text, after.quant, f"{after.model.name}-{after.quant.name}.gguf")
+            value = _renamed(
+                name, quant_text, after.quant, f"{after.model.name}-{file_tag(after.quant)}.gguf"
+            )
     elif reading.engine == "exllamav3":
         value = _renamed(name, quant_text, after.quant, exllamav3.folder_of(after)[1])
     elif reading.engine == "lmstudio":

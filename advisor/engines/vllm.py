@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 from advisor.config import LaunchConfig, Setup
 from advisor.engines.command_line import CommandLine
-from advisor.engines.repos import published_narrower, repo_of
+from advisor.engines.repos import published_format, repo_of
 from advisor.engines.rules import RuleOutcome
 from advisor.engines.versions import known_version
 from advisor.memory.paged import kv_name, sequences, utilization, ways_of
@@ -84,7 +84,7 @@ def source_of(setup: Setup, catalog: Catalog | None) -> tuple[str, str | None]:
     repo = None if own_file else repo_of(model, quant, "safetensors", catalog=catalog)
     if repo is not None:
         return repo, None
-    if quant.family == "float" and not published_narrower(model, catalog):
+    if quant.family == "float" and not published_format(model, catalog):
         return model.hf_id, None
     if quant.family == "fp8" and not own_file:
         return model.hf_id, "fp8"

@@ -28,8 +28,12 @@ def group_path(setup: Setup, phase: Phase) -> tuple[str, ...]:
     are multiplied alike (`prompt`).
     """
     engine, backend, gpu = setup.launch.engine, setup.launch.backend or "?", setup.gpu
-    kind = "gpu" if phase == "prompt" and gpu.kind == "apu" else gpu.kind
-    return _path(phase, kind, engine, backend, gpu.arch, gpu.name)
+    if phase == "prompt":
+        kind = "gpu" if gpu.kind == "apu" else gpu.kind
+        return _path(phase, kind, engine, backend, gpu.arch, gpu.name)
+    # Generations of a line (RDNA, CDNA) share their kernels more than a vendor's lines do.
+    line = (gpu.arch.split()[0],) if gpu.vendor == "AMD" and gpu.kind != "cpu" else ()
+    return _path(phase, gpu.kind, engine, backend, *line, gpu.arch, gpu.name)
 
 
 @lru_cache(maxsize=4096)

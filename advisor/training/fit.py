@@ -57,7 +57,7 @@ DECODE_RANGES = (
     Range(1.0, 0.9, 1.2, 0.01),  # queue
     Range(4.0, 0.3, 40.0, 0.4),  # unpack
     Range(1.0, 0.2, 3.0, 0.2),  # tiles
-    Range(80.0, 5.0, 800.0, 0.3),  # unfused
+    Range(250.0, 5.0, 800.0, 0.3),  # unfused
 )
 PREFILL_RANGES = (
     Range(1.0, 0.3, 15.0, 0.4),  # flop

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from advisor.config import Host, LaunchConfig, Setup
+from advisor.engines.repos import published_format
 from advisor.speed.rates import TENSOR_PARALLEL_ENGINES
 from advisor.training.row_flags import told
 from knowledge.catalog import Catalog
@@ -17,7 +18,7 @@ from knowledge.errors import UsageError
 from knowledge.kv_types import normalise_kv_type
 from knowledge.names.quant import match_quant
 from knowledge.schema import Gpu, ModelSpec, Quant
-from knowledge.weights import best_weight_bytes
+from knowledge.weights import best_weight_bytes, stored_format
 
 _CPU_MOE_NOTE = re.compile(r"(\d+) layers' MoE tensors on CPU", re.IGNORECASE)
 _DDR_NOTE = re.compile(r"DDR[345][X]?-(\d{4,5})", re.IGNORECASE)
@@ -44,8 +45,8 @@ _NATIVE_QUANTS = {
 def default_quant(model: ModelSpec, engine: str, catalog: Catalog) -> Quant | None:
     """The format a row that names none was most likely run in: that of its repository, or the usual GGUF."""
     if engine in TENSOR_PARALLEL_ENGINES:
-        native = _NATIVE_QUANTS.get(model.architecture) or _NATIVE_QUANTS.get(model.family, "BF16")
-        return match_quant(native, catalog)
+        usual = _NATIVE_QUANTS.get(model.architecture) or _NATIVE_QUANTS.get(model.family, "BF16")
+        return match_quant(published_format(model, catalog) or usual, catalog)
     if engine == "mlx":
         return match_quant("MLX-4bit", catalog)
     if engine in {"exllamav3", "exllamav2"}:
@@ -82,11 +83,16 @@ def _named(row: Mapping[str, Any], catalog: Catalog) -> tuple[Gpu, ModelSpec, Qu
         return "unknown device"
     if model is None:
         return "unknown model"
-    if row.get("quant"):
-        quant = match_quant(row["quant_id"] or "", catalog)
-    else:
-        quant = default_quant(model, row.get("engine") or _USUAL_ENGINE, catalog)
-    return "unknown quantization" if quant is None else (gpu, model, quant)
+    engine = row.get("engine") or _USUAL_ENGINE
+    quant = match_quant(row["quant_id"] or "", catalog) if row.get("quant") else None
+    server = engine in TENSOR_PARALLEL_ENGINES
+    # Servers say which type they compute in where the repository holds 8 bits.
+    narrower = server and published_format(model, catalog) is not None
+    if not row.get("quant") or (quant is not None and quant.family == "float" and narrower):
+        quant = default_quant(model, engine, catalog)
+    if quant is None:
+        return "unknown quantization"
+    return gpu, model, stored_format(quant, model, catalog, gguf=not server and engine != "mlx")
 
 
 def _batched_tokens(row: Mapping[str, Any]) -> int | None:
