@@ -25,7 +25,6 @@ from advisor.config import (
 )
 from advisor.engines import ENGINES
 from advisor.estimate import predict_setup, predict_setups
-from advisor.listings import Limited
 from advisor.options import check_options, engines_for
 from advisor.rank import rank
 from advisor.receipts import Receipts, own_receipts
@@ -39,6 +38,7 @@ if TYPE_CHECKING:
     from advisor.evidence import Near
     from advisor.ingestion import Files, ingest
     from advisor.learning import doctor, evaluate, serve_page, stamp, train
+    from advisor.listings import Limited
     from advisor.lookup import flags, gpus, models, notes, observations, quants
     from advisor.previews import Preview
     from advisor.scores import accuracy
@@ -124,6 +124,7 @@ def limits(**options: Unpack[Options]) -> Limited:
         UsageError: as `predict`.
     """
     from advisor.bounds import Limits, notes_on  # noqa: PLC0415 - no other answer needs it
+    from advisor.listings import Limited  # noqa: PLC0415 - as above
 
     catalog, receipts = default_catalog(), own_receipts()
     placed = options.get("gpu") is not None

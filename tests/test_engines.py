@@ -40,7 +40,7 @@ GOLDEN = [
         (QWEN, "UD-Q4_K_XL", "RTX 3090"),
         {"parallel": 6, "kv_unified": True, "concurrency": 6, "n_cpu_moe": 4, "ubatch": 4096},
         ("llama-server -hf unsloth/Qwen3.5-35B-A3B-GGUF:UD-Q4_K_XL -c 196608 -ngl 99 --n-cpu-moe 4 -fa on "
-        "-np 6 -b 4096 -ub 4096 -kvu --kv-unified-per-slot 32768 --no-mmproj --port 8080"),
+        "-np 6 -b 4096 -ub 4096 -kvu --kv-unified-per-slot 32768 --load-mode none --no-mmproj --port 8080"),
     ),
     (
         ("Qwen/Qwen3-32B", "Q4_K_M", "RTX 3090"),

@@ -124,6 +124,11 @@ CASES = {
     "R79b": (mlx(concurrency=2, kv_type_v="q8_0"), mlx(concurrency=2)),
     "R79c": (mlx("google/gemma-3-27b-it", kv_type_v="q4_0"), mlx(kv_type_v="q4_0")),
     "R77": (setup_of(MOE, n_cpu_moe=4), setup_of(MOE)),
+    "R77c": (
+        setup_of(MOE, n_cpu_moe=4, engine_version="b9300"),
+        setup_of(MOE, n_cpu_moe=4, engine_version="b9300", gpu="RX 7900 XTX"),
+    ),
+    "R77d": (setup_of(MOE, n_cpu_moe=4), setup_of(MOE, n_cpu_moe=4, engine_version="b9300")),
     "R78": (setup_of(gpu="RX 6800 XT"), setup_of(gpu="RX 7900 XTX")),
 }
 

@@ -17,6 +17,9 @@ NVLINK_GBPS = {"Volta": 150.0, "Ampere": 300.0, "Hopper": 450.0, "Blackwell": 90
 """One direction per GPU of the SXM parts (NVIDIA datasheets); cards with a PCIe edge have none."""
 DEFAULT_HOST_GBPS = 60.0
 """Two channels of DDR5-5600 at about two thirds of 89.6 GB/s: a desktop whose memory was not stated."""
+_PAGEABLE_BYTES_PER_S = 12e9
+"""Best rate of copies from memory that is not pinned, whatever the link: 8.9 GB/s of a mapped file where
+pinned memory gives 55 (an H200 on PCIe 5.0 x16, docs/h100_llamacpp.md)."""
 _HALF_LANES = ("6.0", "7.0", "7.5", "8.0")
 """CUDA capabilities with 64 FP32 lanes per multiprocessor; the others have 128 (CUDA programming guide)."""
 _DUAL_ISSUE = ("RDNA 3", "RDNA 4")
@@ -123,6 +126,15 @@ def pcie_bytes_per_s(gpu: Gpu) -> float:
     """Host to device, one direction; PCIe 4.0 x16 where the catalog is silent."""
     lanes = gpu.pcie_lanes or 16
     return PCIE_GBPS_PER_LANE.get(gpu.pcie_gen or 4, PCIE_GBPS_PER_LANE[4]) * lanes * 1e9
+
+
+def copied_bytes_per_s(setup: Setup) -> float:
+    """Rate at which weights that lie on the host come to the device for a prompt.
+
+    They lie in pages of a mapped file, which a driver copies through a buffer of its own: a laptop with eight
+    lanes and desktops with sixteen get the same.
+    """
+    return min(host_bytes_per_s(setup), pcie_bytes_per_s(setup.gpu), _PAGEABLE_BYTES_PER_S)
 
 
 def host_bytes_per_s(setup: Setup) -> float:

@@ -22,10 +22,10 @@ from advisor.speed.ageing import (
 )
 from advisor.speed.device import (
     bandwidth_bytes_per_s,
+    copied_bytes_per_s,
     host_bytes_per_s,
     link_bytes_per_s,
     link_latency_s,
-    pcie_bytes_per_s,
     peak_flop_per_s,
     vector_flop_per_s,
 )
@@ -258,7 +258,7 @@ def prefill_parts(
         100 * _MICRO / sequences,
         10_000 * _MICRO * served / sequences,
         link,
-        chunks * host / min(host_bytes_per_s(setup), pcie_bytes_per_s(gpu)),
+        chunks * host / copied_bytes_per_s(setup),
     ]
     old = prompt_slowness(gpu, year) * pipelined(setup, chunks)
     return [part * old for part in seconds]
