@@ -106,8 +106,8 @@ Judged by sources, devices and models left out, never by how well the rows are m
 - Crossed random effects of source, device and model on what the physics leaves: medians got worse.
 - More trees and deeper ones: sources that are there are met better, every new one worse.
 - Whole tiles of 128 tokens for each expert that a prompt touches, as llama.cpp's integer kernels launch them:
-  one hybrid of 256 experts on an H100 is met better, mixtures of 128 worse, and new sources by 26.0 % instead
-  of 25.8.
+  one hybrid of 256 experts on an H100 is met better, mixtures of 128 worse, and new sources by 23.9 % instead
+  of 23.4.
 - Padding of attention to tiles: no change.
 - Weighting sources by the root of their rows rather than runs alone: decode of new sources 13.0 % instead of
   11.1, totals 19.9 instead of 20.4.
