@@ -14,15 +14,24 @@ from advisor.training.rows import Case
 from advisor.training.training_run import TrainingRun
 
 FILE = "daily_insights.csv"
+_DECIDES = {
+    "engine": "engine",
+    "engine_version": "build",
+    "kv_type_k": "cache type",
+    "depth": "depth",
+    "weights_gib": "file",
+}
+"""What decides about a speed, by column of a row, in words."""
 
 
 @dataclass(frozen=True, slots=True)
 class Noted:
-    """One noted figure with its prediction; `remark` as it was noted."""
+    """One noted figure with its prediction; `remark` as it was noted, `unsaid` what it leaves open."""
 
     case: Case
     predicted: Interval
     remark: str
+    unsaid: tuple[str, ...]
 
     @property
     def inside(self) -> bool:
@@ -42,4 +51,5 @@ def noted(run: TrainingRun) -> Iterator[Noted]:
         if row.get("file") == FILE and case.kind in {"decode", "total"}:
             half = run.model.widths.of(case.rate, "seen", case.regime)
             value = float(run.validation.predicted["source"][index])
-            yield Noted(case, Widths.interval(value, half), str(row.get("notes") or ""))
+            unsaid = tuple(word for column, word in _DECIDES.items() if row.get(column) in (None, ""))
+            yield Noted(case, Widths.interval(value, half), str(row.get("notes") or ""), unsaid)

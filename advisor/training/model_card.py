@@ -72,7 +72,7 @@ def _founding(run: TrainingRun) -> str:
             format_tokens(int(n.case.query.depth)),
             f"{n.case.measured:g}",
             f"{n.predicted.value:.0f} ({n.predicted.low:.0f}–{n.predicted.high:.0f})",
-            "yes" if n.inside else "**no**",
+            "yes" if n.inside else f"**no**: {', '.join(n.unsaid)} not stated",
             n.remark,
         ]
         for n in notes
@@ -84,7 +84,8 @@ def _founding(run: TrainingRun) -> str:
 
 What one person noted in February 2026, beside predictions for builds of that month by models that were
 fitted without these notes. {inside} of {len(notes)} lie inside their {100 * LEVEL:.0f} % interval; the widest
-interval reaches {100 * widest:.0f} % up.
+interval reaches {100 * widest:.0f} % up. What is not stated is taken from the engine's defaults: 16 bits for
+the cache, an empty one; beside a figure outside its interval stands what its note leaves open.
 
 {table(head, lines)}"""
 
