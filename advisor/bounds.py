@@ -174,9 +174,10 @@ class Limits:
         step = largest(1, steps, lambda count: self.fits(at(count)))
         setup = at(step or 1)
         figures = predict_setup(setup)
-        reason = ruled_out(setup, self._catalog) or ("" if step else self._shortage(figures, setup))
+        forbidden = ruled_out(setup, self._catalog)
+        reason = forbidden or ("" if step else self._shortage(figures, setup))
         by_model = step == steps and bool(self.base.model.max_context)
-        bound = "rule" if ruled_out(setup, self._catalog) else "memory" if not by_model else "model"
+        bound = "rule" if forbidden else "memory" if not by_model else "model"
         return ContextLimit(
             kv_type_k=kv_k,
             kv_type_v=kv_v,

@@ -72,8 +72,7 @@ def ladder_chart(rungs: Sequence[Rung], context: int) -> Drawn:
             "name": f"▸ {rung.name}" if rung.asked else rung.name,
             **spread(rung.decode_tps_full_context),
             "fits": rung.fits,
-            "label": format_tps(rung.decode_tps_full_context.value)
-            + ("" if rung.fits else " · does not fit"),
+            "label": format_tps(rung.decode_tps_full_context.value) + ("" if rung.fits else _UNFIT),
             "GiB": rung.memory_mib / MIB_PER_GIB,
             "risk": risk_text(rung.oom_probability),
         }

@@ -42,7 +42,7 @@ def depth_chart(curves: Curves) -> Drawn:
     base = alt.Chart({"values": line})
     band = base.mark_area(opacity=0.22, color=BLUE).encode(x=x, y=alt.Y("low:Q", title=""), y2="high:Q")
     middle = base.mark_line(color=BLUE, strokeWidth=2.5).encode(x=x, y=y, tooltip=shown)
-    layers: list[alt.Chart] = [band, middle, asked_line(curves.config.ctx, "asked")]
+    layers: list[alt.Chart] = [band, middle, asked_line(curves.config.ctx)]
     runs = [
         {
             "depth": run.depth,
@@ -99,9 +99,7 @@ def context_chart(curves: Curves) -> Drawn:
     words = end.mark_text(align="left", dx=6, dy=-8, color=RED, fontWeight="bold").encode(
         x=alt.value(0), y="GiB:Q", text="says:N"
     )
-    return alt.layer(lines, rule, words, asked_line(curves.config.ctx, "asked", "context")).properties(
-        height=HEIGHT
-    )
+    return alt.layer(lines, rule, words, asked_line(curves.config.ctx, "context")).properties(height=HEIGHT)
 
 
 def risk_chart(curves: Curves) -> Drawn:
@@ -132,7 +130,7 @@ def risk_chart(curves: Curves) -> Drawn:
     )
     safe = alt.Chart({"values": [{"risk": SAFE}]})
     rule = safe.mark_rule(color=RED, strokeDash=[4, 4]).encode(y="risk:Q")
-    return alt.layer(lines, rule, asked_line(curves.config.ctx, "asked", "context")).properties(height=HEIGHT)
+    return alt.layer(lines, rule, asked_line(curves.config.ctx, "context")).properties(height=HEIGHT)
 
 
 def users_chart(curves: Curves, field: str, title: str) -> Drawn:

@@ -69,10 +69,10 @@ def tokens_axis(most: int) -> alt.Axis:
     return alt.Axis(values=list(range(0, most + 1, step)), labelExpr=_TOKENS_LABEL, labelOverlap=True)
 
 
-def asked_line(ctx: int, word: str, field: str = "depth") -> alt.Chart:
+def asked_line(ctx: int, field: str = "depth") -> alt.Chart:
     """A dashed line at the asked context."""
     rule: alt.Chart = (
-        alt.Chart({"values": [{field: ctx, "says": f"{word}: {format_tokens(ctx)}"}]})
+        alt.Chart({"values": [{field: ctx, "says": f"asked: {format_tokens(ctx)}"}]})
         .mark_rule(color=INK, strokeDash=[5, 4], strokeWidth=1.5)
         .encode(x=f"{field}:Q", tooltip=[alt.Tooltip("says:N", title=" ")])
     )

@@ -111,7 +111,7 @@ Judged by sources, devices and models left out, never by how well the rows are m
   of 23.4.
 - Padding of attention to tiles: no change.
 - Weighting sources by the root of their rows rather than runs alone: decode of new sources 13.0 % instead of
-  11.1, totals 19.9 instead of 20.4.
+  the 11.1 of that day, totals 19.9 instead of 20.4.
 """
 
 _LIMITS = """## Limits

@@ -15,7 +15,7 @@ Row = dict[str, Any]
 
 
 class Wanted(NamedTuple):
-    """What runs are looked for: a model on a device, in a format and by an engine if there are any."""
+    """What runs are looked for: a model or a device, best of all in a format and by an engine."""
 
     model_id: str
     gpu_id: str
